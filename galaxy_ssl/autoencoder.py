@@ -33,7 +33,7 @@ class UpBlock(nn.Module):
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(self.up(y)))+self.up(self.short(x)))
 
-# %% ../nbs/03_autoencoder.ipynb #78f4b6ba
+# %% ../nbs/03_autoencoder.ipynb #c5428ecd
 class ResNetDecoder(nn.Module):
     "A ResNet-18 run backwards: features (N,num_features) -> pictures (N,out_chans,size,size) in [0,1] (section 3.2.2)"
     def __init__(self,
@@ -54,6 +54,9 @@ class ResNetDecoder(nn.Module):
         self.stages = nn.Sequential(*[UpBlock(c, o if last else c, 2 if last and i<len(widths)-1 else 1)
             for i,(c,o) in enumerate(zip(widths,outs)) for last in (b==depth-1 for b in range(depth))])
         self.stem = nn.Sequential(nn.Upsample(scale_factor=STEMS[stem]), nn.Conv2d(widths[-1],out_chans,7 if stem=='imagenet' else 3,padding='same'))
+        with torch.no_grad():                  # start near a dark sky, sigmoid(-3) = 0.05, instead of at mid-grey
+            self.stem[1].weight.mul_(.1)
+            self.stem[1].bias.fill_(-3.)
 
 @patch
 def forward(self:ResNetDecoder, h):

@@ -177,7 +177,7 @@ def extract_features(
     if not feats: raise ValueError("`dl` yielded no batch; expected at least one picture")
     return torch.cat(feats), (torch.cat(labels) if labels else torch.full((sum(map(len,feats)),),-1))
 
-# %% ../nbs/00_core.ipynb #f1b941e1
+# %% ../nbs/00_core.ipynb #f3eabf5c
 class BestEpoch(TrackerCallback):
     "Stop after `patience` epochs without progress and restore the weights of the best one (Tables 3 and 4)"
     order = TrackerCallback.order+1
@@ -191,6 +191,7 @@ class BestEpoch(TrackerCallback):
         store_attr('patience,min_epochs')
     def before_fit(self):
         super().before_fit()
+        if not self.run: return          # predicting is no new fit
         self.wait,self.best_epoch,self.best_score,self.weights = 0,-1,self.best,None
     def after_epoch(self):
         super().after_epoch()
