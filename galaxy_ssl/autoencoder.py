@@ -103,7 +103,7 @@ def autoencoder_learner(
     return Learner(dls, Autoencoder(encoder, decoder), loss_func=MSELossFlat(), lr=lr, opt_func=opt_func,
                    cbs=[ChannelsLast(), Reconstruct(views), Autocast(autocast)]+L(cbs), **kwargs)
 
-# %% ../nbs/03_autoencoder.ipynb #847363d3
+# %% ../nbs/03_autoencoder.ipynb #94b08c2e
 @patch
 @torch.no_grad()
 def reconstruct(self:Autoencoder,
@@ -125,7 +125,7 @@ def show_reconstructions(
     "Draw pictures above what the autoencoder makes of them"
     x = x[:n].as_subclass(Tensor).cpu()
     rows = {'input':x, 'output':model.reconstruct(x)}
-    fig,axs = plt.subplots(2, len(x), figsize=figsize or (1.1*len(x),2.6), squeeze=False)
+    fig,axs = plt.subplots(2, len(x), figsize=figsize or (1.1*len(x),2.6), dpi=64, squeeze=False)
     for axr,(name,ims) in zip(axs,rows.items()):
         for ax,im in zip(axr,ims): ax.imshow(im.permute(1,2,0).clamp(0,1)); ax.set(xticks=[],yticks=[])
         axr[0].set_ylabel(name)

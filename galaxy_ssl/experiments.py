@@ -50,14 +50,14 @@ PAPER = dict(
         sdss=dict(baseline=_budgets(.192,.255,.517,.801), simclr=_budgets(.211,.372,.676,.891), autoencoder=_budgets(.129,.402,.638,.877)),
         decals=dict(baseline=_budgets(.183,.386,.659,.778), simclr=_budgets(.169,.401,.681,.875), autoencoder=_budgets(.169,.233,.632,.856))))
 
-# %% ../nbs/05_experiments.ipynb #7a7afab9
+# %% ../nbs/05_experiments.ipynb #1bc5aad6
 _epoch_stop = dict(monitor='macro_f1', min_delta=1e-4, patience=10, min_epochs=5)
 PRESETS = dict(
     quick=dict(
         arch='resnet18', stem='imagenet', size=64, pool_size=None,
         simclr=dict(views='rotation,flip,zoom,color_jitter,gaussian_noise', p=(1.,1.,1.,.8,.5), temperature=.2, norm=True,
-                    bs=128, lr=2e-3, seen=24_000, wd=1e-4, warmup=.1, stop=None),
-        autoencoder=dict(views='rotation,flip', p=1., bs=64, lr=2e-3, seen=12_000, wd=1e-4, warmup=.1, stop=None),
+                    bs=64, lr=1e-3, seen=26_000, wd=1e-4, warmup=.1, stop=None),
+        autoencoder=dict(views='rotation,flip', p=1., bs=32, lr=2e-3, seen=12_000, wd=1e-4, warmup=.1, stop=None),
         supervised=dict(bs=32, lr=2e-3, epochs=40, warmup=.1, wd=1e-2, augment='rotation,flip', encoder_lr=1., stop=_epoch_stop),
         linear=dict(bs=64, lr=1e-2, epochs=60, warmup=0., wd=1e-2, augment='', encoder_lr=0., stop=_epoch_stop),
         finetune=dict(bs=32, lr=2e-3, epochs=30, warmup=.1, wd=1e-2, augment='rotation,flip', encoder_lr=.3, stop=_epoch_stop)))
@@ -514,7 +514,7 @@ def verdict(self:Study):
     sim = ' The galaxies are simulated.' if self.survey.simulated else ''
     return Markdown('\n'.join(out or ['- No pre-trained method was asked for.'])+f'\n\n± is the {note}.{sim}')
 
-# %% ../nbs/05_experiments.ipynb #dbbff4cd
+# %% ../nbs/05_experiments.ipynb #372d8174
 _MARKS = dict(none='x', supervised='s', linear='o', finetune='D')
 
 def plot_label_budget(
@@ -530,7 +530,6 @@ def plot_label_budget(
         g = df[df.survey==s]
         (_bars if g.n.nunique()==1 else _lines)(a, g, PAPER['macro_f1'].get(s,{}) if paper else {})
         a.set_title(f"{s}{' (simulated)' if g.simulated.iloc[0] else ''}", fontsize=9)
-        a.set_ylim(0,1)
     plt.tight_layout()
     return ax if ax is not None else axs[0]
 

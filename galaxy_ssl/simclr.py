@@ -107,7 +107,7 @@ def simclr_learner(
     return Learner(dls, model, loss_func=NTXentLoss(temperature), lr=lr, opt_func=opt_func, metrics=metrics,
                    cbs=[ChannelsLast(), SimCLR(views), Autocast(autocast)]+L(cbs), **kwargs)
 
-# %% ../nbs/02_simclr.ipynb #d850d380
+# %% ../nbs/02_simclr.ipynb #b9a50e2a
 from fastcore.basics import patch
 
 @patch
@@ -120,7 +120,7 @@ def show_views(self:SimCLR,
     "Draw the pictures above the two views that the network sees"
     x = x[:n].as_subclass(Tensor)
     rows = [x, self.views(x), self.views2(x)]
-    fig,axs = plt.subplots(3, len(x), figsize=figsize or (1.2*len(x),3.8), squeeze=False)
+    fig,axs = plt.subplots(3, len(x), figsize=figsize or (1.2*len(x),3.8), dpi=64, squeeze=False)
     for r,(row,name) in enumerate(zip(rows,('galaxy','view 1','view 2'))):
         for ax,im in zip(axs[r],row):
             ax.imshow(im.float().cpu().clamp(0,1).permute(1,2,0)); ax.set(xticks=[],yticks=[])
