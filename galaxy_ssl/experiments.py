@@ -202,10 +202,10 @@ def pool(self:Study)->Survey:
     "The pictures to pre-train on, without the test split's, as an unlabelled survey; `.left_out` counts pictures that the test split holds too"
     if getattr(self,'_pool',None) is not None: return self._pool
     size,parts,left_out = self.settings['pool_size'] or self.size,[],0
+    held = set(_keys((self.survey if size==self.size else _open(self.name,size)).images[self.splits.test]))
     for name in self.unlabelled:
         s = _open(self.name if name=='own' else name, size, labelled=name=='own')
         idx = np.arange(len(s)) if name!='own' else np.sort(np.r_[self.splits.train,s.unlabelled])
-        held = set(_keys((self.survey if size==self.size else _open(self.name,size)).images[self.splits.test]))
         keep = np.array([k not in held for k in _keys(s.images[idx])])
         left_out += int((~keep).sum())
         parts.append((name,s.images[idx[keep]]))
@@ -340,20 +340,29 @@ def run_one(self:Study,
 
 # %% ../nbs/05_experiments.ipynb #2a8b816f
 @patch
+def _settings_of(self:Study, method, mode):
+    "The settings that a run of `method` and `mode` depends on, as text"
+    return json.dumps({k:self.settings[k] for k in ('arch','stem','size','pool_size',method,mode) if k in self.settings}, sort_keys=True, default=str)
+
+@patch
+def _pool_names(self:Study):
+    "What was asked to be pre-trained on, without folders"
+    return ','.join(o if o in ('own',*SURVEYS) else Path(o).name for o in self.unlabelled)
+
+@patch
 def _row(self:Study, n, method, mode, seed, ev, epochs, best, seconds):
     labels,classes = self.survey.labels,self.survey.classes
     idx = sample_budget(labels, self.splits.train, n, seed)
     real,used = budget_counts(labels, idx, len(classes)),np.bincount(labels[idx], minlength=len(classes))
     pre = self.encoders[method].info['made'] if method in self.encoders else {}
     js = lambda v: json.dumps(dict(zip(classes, [round(float(o),6) if isinstance(o,float) else int(o) for o in v])))
-    kept = {k:self.settings[k] for k in ('arch','stem','size','pool_size',method,mode) if k in self.settings}
     row = dict(survey=self.name if self.name in SURVEYS else Path(self.name).name, simulated=self.survey.simulated, n=n, method=method, mode=mode, seed=seed, preset=self.preset,
-               size=self.size, unlabelled=','.join(o if o in ('own',*SURVEYS) else Path(o).name for o in self.unlabelled) if pre else '', accuracy=ev['accuracy'], macro_f1=ev['macro_f1'],
+               size=self.size, unlabelled=self._pool_names() if pre else '', accuracy=ev['accuracy'], macro_f1=ev['macro_f1'],
                macro_f1_error=macro_f1_error(ev['confusion']), f1=js(ev['f1']), valid_macro_f1=float(best.best_score) if best else None,
                images=int(used.sum()), images_per_class=js(used.tolist()), real_per_class=js(real.tolist()), test_images=ev['n'],
                epochs=epochs, best_epoch=best.best_epoch+1 if best else None, seconds=round(seconds,1),
                pretrain_images=pre.get('images'), pretrain_epochs=pre.get('epochs'), pretrain_seconds=pre.get('seconds'), left_out=pre.get('left_out'),
-               confusion=json.dumps(ev['confusion']), data=self.survey.fingerprint, settings=json.dumps(kept, sort_keys=True, default=str),
+               confusion=json.dumps(ev['confusion']), data=self.survey.fingerprint, settings=self._settings_of(method, mode),
                device=str(default_device()), precision='bfloat16' if has_fast_bf16(default_device()) and mode!='linear' else 'float32',
                versions=json.dumps({k:v for k,v in versions().items() if v}), time=pd.Timestamp.now('UTC').isoformat(timespec='seconds'))
     ident = ('survey','n','method','mode','seed','preset','size','unlabelled','data','settings')
@@ -398,6 +407,15 @@ def save_rows(
         with atomic_path(f) as tmp: new.to_csv(tmp, index=False)
     return f
 
+# %% ../nbs/05_experiments.ipynb #f1ndr0w5
+@patch
+def _find_row(self:Study, df, n, method, mode, seed):
+    "The row of an earlier run with the same settings and data, None if there is none"
+    if not len(df): return None
+    same = (df.n==n)&(df.method==method)&(df['mode']==mode)&(df.seed==seed)&(df.data==self.survey.fingerprint)&(df.settings==self._settings_of(method, mode))
+    if method in ('simclr','autoencoder'): same &= df.unlabelled==self._pool_names()
+    return df[same].iloc[-1].to_dict() if same.any() else None
+
 # %% ../nbs/05_experiments.ipynb #e162bbab
 def run_experiment(
     survey,             # name in `SURVEYS`, or a path
@@ -434,15 +452,6 @@ def run_grid(
             line.update(f'{done}/{todo} runs')
     line.done(f'{done} runs')
     return results_table(rows)
-
-@patch
-def _find_row(self:Study, df, n, method, mode, seed):
-    "The row of an earlier run with the same settings and data, None if there is none"
-    if not len(df): return None
-    kept = {k:self.settings[k] for k in ('arch','stem','size','pool_size',method,mode) if k in self.settings}
-    same = (df.n==n)&(df.method==method)&(df['mode']==mode)&(df.seed==seed)&(df.data==self.survey.fingerprint)&(df.settings==json.dumps(kept,sort_keys=True,default=str))
-    if method in ('simclr','autoencoder'): same &= df.unlabelled==','.join(o if o in ('own',*SURVEYS) else Path(o).name for o in self.unlabelled)
-    return df[same].iloc[-1].to_dict() if same.any() else None
 
 # %% ../nbs/05_experiments.ipynb #b9656eea
 NAMES = dict(majority='majority class', random='random encoder', baseline='from scratch', simclr='SimCLR', autoencoder='autoencoder')
