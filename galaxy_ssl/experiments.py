@@ -22,7 +22,7 @@ from fastai.callback.schedule import *
 from . import __version__
 from .core import (create_encoder, save_encoder, load_encoder, encoder_info, atomic_path, quiet, mins, versions, has_fast_bf16,
                              BestEpoch, StatusLine)
-from .data import SURVEYS, Survey, get_survey, make_splits, sample_budget, budget_counts, survey_dls
+from .data import SURVEYS, Survey, get_survey, make_splits, sample_budget, budget_counts, survey_dls, has_positions, match_positions
 from .augment import AUGMENTATIONS, make_pipeline
 from .simclr import ProjectionHead, SimCLR, simclr_learner
 from .autoencoder import autoencoder_learner, Autoencoder, show_reconstructions
@@ -174,7 +174,7 @@ class Study:
 def _open_survey(self:Study):
     "Open the survey, split it, and check that each budget can be filled"
     self.survey = _open(self.name, self.size)
-    self.splits = make_splits(self.survey.labels)
+    self.splits = make_splits(self.survey.labels, groups=self.survey.groups)
     for n in self.ns: sample_budget(self.survey.labels, self.splits.train, n)
     for part in ('train','valid','test'):
         if not len(getattr(self.splits,part)): raise ValueError(f"{self.name} has too few labelled images to split 70:10:20, its {part} split is empty; it needs at least three in some class")
@@ -198,6 +198,14 @@ def _repr_markdown_(self:Study):
 def _keys(images): return [hashlib.blake2b(np.ascontiguousarray(o).tobytes(), digest_size=12).digest() for o in images]
 
 @patch
+def _tested(self:Study, s, idx, held, own:bool)->np.ndarray: # bool, one for each of `idx`
+    "Which pictures of `s` show a galaxy of the test split: the same pixels, a copy, or the same position to 2 arcsec"
+    hit = np.array([k in held for k in _keys(s.images[idx])], bool)
+    if own: return hit|np.isin(self.survey.groups[idx], self.survey.groups[self.splits.test])
+    if has_positions(s) and has_positions(self.survey): hit |= np.isin(idx, match_positions(s, self.survey.table.iloc[self.splits.test]).i)
+    return hit
+
+@patch
 def pool(self:Study)->Survey:
     "The pictures to pre-train on, without the test split's, as an unlabelled survey; `.left_out` counts pictures that the test split holds too"
     if getattr(self,'_pool',None) is not None: return self._pool
@@ -206,7 +214,7 @@ def pool(self:Study)->Survey:
     for name in self.unlabelled:
         s = _open(self.name if name=='own' else name, size, labelled=name=='own')
         idx = np.arange(len(s)) if name!='own' else np.sort(np.r_[self.splits.train,s.unlabelled])
-        keep = np.array([k not in held for k in _keys(s.images[idx])])
+        keep = ~self._tested(s, idx, held, name=='own')
         left_out += int((~keep).sum())
         parts.append((name,s.images[idx[keep]]))
     images = np.concatenate([o for _,o in parts])
