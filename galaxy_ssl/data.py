@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SIM_LABELLED', 'SIM_UNLABELLED', 'SIM_SIZE', 'LARGE', 'Survey', 'simulate_survey', 'match_positions', 'has_positions',
            'ingest', 'ingest_galaxy_zoo2', 'get_survey', 'Splits', 'make_splits', 'sample_budget', 'budget_counts',
-           'SurveyItems', 'BatchTfm', 'SurveyDL', 'survey_dls']
+           'SurveyItems', 'BatchTfm', 'SurveyDL', 'survey_dls', 'SURVEYS', 'SurveyInfo', 'SurveyNotFound',
+           'data_folder', 'Lupton']
 
 # %% ../nbs/00_data.ipynb #844756c5
 import os, errno, json, math, random, hashlib, textwrap
@@ -27,7 +28,7 @@ from .files import H5Source, ImageSource, Lupton, band_files, bar, check_bad, is
 from .labels import match_labels
 from .quality import Duplicates, QualityReport, find_duplicates, image_checks
 
-# %% ../nbs/00_data.ipynb #8217fef5
+# %% ../nbs/00_data.ipynb #cfc9e8f6
 _all_ = ['SURVEYS','SurveyInfo','SurveyNotFound','data_folder','Lupton']
 
 # %% ../nbs/00_data.ipynb #e8d0dfc3

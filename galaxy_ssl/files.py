@@ -228,12 +228,12 @@ def decode_fits(
     flux = np.where(gone, sky, cube).transpose(1,2,0)
     return lupton.rgb(fit_image(np.ascontiguousarray(flux), size, crop).transpose(2,0,1))
 
-# %% ../nbs/00_files.ipynb #74a99e35
+# %% ../nbs/00_files.ipynb #3379e4d5
 _exts = {'.jpg','.jpeg','.png','.tif','.tiff','.bmp','.webp'}
 _fits_exts = ('.fits','.fit','.fts','.fits.gz','.fits.fz')
 
 def is_fits(name:str)->bool: return name.lower().endswith(_fits_exts)
-def _is_image(name:str)->bool: return PurePosixPath(name).suffix.lower() in _exts
+def _is_image(name:str)->bool: return name.lower().endswith(tuple(_exts))
 
 @dataclass
 class ImageStore:
@@ -585,7 +585,7 @@ def blocks(self:H5Source, start:int=0):
             x = x[max(0,start-a):]
             yield x,[None]*len(x),[self.ds.shape[2:0:-1]]*len(x)
 
-# %% ../nbs/00_files.ipynb #634f7e8e
+# %% ../nbs/00_files.ipynb #c1c1b5b6
 GAP = 4096 # bytes before the pixels, where HDF5's header goes
 
 def _digest(o)->str: return hashlib.sha256(json.dumps(o, default=str).encode('utf-8','surrogateescape')).hexdigest()
@@ -607,10 +607,12 @@ class Pixels:
         self.close()
         for o in (self.path,self.log): o.unlink(missing_ok=True)
     def close(self):
-        if self.f: self.f.close()
-        self.f = None
+        f,self.f = self.f,None
+        if f:
+            try: f.close()
+            except OSError: pass # a full disk, which was told of already; what counts is made safe before
 
-# %% ../nbs/00_files.ipynb #e601f667
+# %% ../nbs/00_files.ipynb #9640a57d
 @patch
 def _read_log(self:Pixels)->bool:
     "Take up what an interrupted run has journalled; False if there is nothing to take up"
@@ -639,10 +641,10 @@ def open(self:Pixels)->'Pixels':
     self.f = self.path.open('r+b')
     self.f.truncate(GAP+self.n*self.nbytes)
     self.f.seek(0, 2)
-    self.unsaved,self.new_sizes,self.saved = [],Counter(),time.monotonic()
+    self.unsaved,self.new_sizes,self.saved,self.kept = [],Counter(),time.monotonic(),self.n
     return self
 
-# %% ../nbs/00_files.ipynb #f268e82f
+# %% ../nbs/00_files.ipynb #54351d63
 @patch
 def save(self:Pixels):
     "Make what was written safe, and journal it"
@@ -651,7 +653,7 @@ def save(self:Pixels):
     with self.log.open('a') as f:
         f.write(json.dumps(dict(done=self.done, n=self.n, bad=self.unsaved, sizes=self.new_sizes))+'\n')
         f.flush(); os.fsync(f.fileno())
-    self.unsaved,self.new_sizes,self.saved = [],Counter(),time.monotonic()
+    self.unsaved,self.new_sizes,self.saved,self.kept = [],Counter(),time.monotonic(),self.n
 
 @patch
 def add(self:Pixels,
@@ -691,7 +693,7 @@ def images(self:Pixels)->PixelSlices:
     self.f.flush()
     return PixelSlices(self.path, GAP, (self.n,*self.shape))
 
-# %% ../nbs/00_files.ipynb #472a6f3f
+# %% ../nbs/00_files.ipynb #04b24df4
 def _skeleton(path, shape, data:dict, attrs:dict)->int: # where the images begin
     "An HDF5 file with room for images; the room is not written"
     with h5py.File(path, 'w', alignment_threshold=GAP, alignment_interval=GAP) as f:
@@ -708,18 +710,33 @@ def finish(self:Pixels,
     attrs:dict  # of the file
 )->Path:
     "Put HDF5 around the pixels and give the file its name"
-    bare,end = self.path.with_name(self.path.name+'.h5'),GAP+self.n*self.nbytes
+    bare = self.path.with_name(self.path.name+'.h5')
     try:
-        if _skeleton(bare, (self.n,*self.shape), data, attrs)!=GAP: raise RuntimeError("HDF5 has put the images elsewhere")
-        with bare.open('rb') as s:
-            self.f.seek(0); self.f.write(s.read(GAP))
-            s.seek(end); self.f.seek(end); shutil.copyfileobj(s, self.f)
-        self.f.truncate(); self.f.flush(); os.fsync(self.f.fileno())
+        if _skeleton(bare, (self.n,*self.shape), data, attrs)==GAP: self._splice(bare)
+        else: self._copy(bare) # HDF5 keeps what is small elsewhere
     finally: bare.unlink(missing_ok=True)
-    self.close()
     os.replace(self.path, self.dst)
     self.log.unlink(missing_ok=True)
     return self.dst
+
+@patch
+def _splice(self:Pixels, bare):
+    "Header and tables of `bare` around the pixels"
+    end = GAP+self.n*self.nbytes
+    with bare.open('rb') as s:
+        self.f.seek(0); self.f.write(s.read(GAP))
+        s.seek(end); self.f.seek(end); shutil.copyfileobj(s, self.f)
+    self.f.truncate(); self.f.flush(); os.fsync(self.f.fileno())
+    self.close()
+
+@patch
+def _copy(self:Pixels, bare):
+    "The pixels into `bare`"
+    ims = self.images()
+    with h5py.File(bare,'r+') as f:
+        for i in range(0, self.n, 1024): f['images'][i:i+1024] = ims[i:i+1024]
+    self.close()
+    os.replace(bare, self.path)
 
 # %% ../nbs/00_files.ipynb #27be0f06
 def map_images(
@@ -778,7 +795,7 @@ def _fill(
     if source.changed(): raise ValueError(f"{source.where} changed while it was read; nothing was kept")
     if px.n==0: raise ValueError(f"{source.where}: none of the {len(source)} images can be used; the first, {source.name(px.bad[0][0])}, {px.bad[0][1]}")
 
-# %% ../nbs/00_files.ipynb #425b57a6
+# %% ../nbs/00_files.ipynb #f77d8435
 def write_pixels(
     source,            # `ImageSource` or `H5Source`
     dst,               # .h5 file to write; one of another plan is replaced
@@ -790,15 +807,11 @@ def write_pixels(
     "Write a source's images to a file that opens as a memory map; continues where it was interrupted"
     dst,limit = Path(dst),len(source) if limit is None else limit
     key,shape = _digest([source.plan(),list(plan),limit,FORMAT]),source.shape()
-    with one_at_a_time(dst):
-        if plan_of(dst)==key: return dst
-        px = Pixels(dst, key, shape)
-        try: return _write(px.open(), source, finish, limit, max_bad, key)
-        except ValueError: px.discard(); raise
-        except OSError as e:
-            if e.errno==errno.ENOSPC: raise OSError(errno.ENOSPC, f"{no_space(px.path).strerror}; {px.n:,} images are kept in {px.path.name}, make room and call again to continue") from e
-            raise
-        finally: px.close()
+    try:
+        with one_at_a_time(dst): return dst if plan_of(dst)==key else _write(Pixels(dst, key, shape), source, finish, limit, max_bad)
+    except OSError as e:
+        if e.errno in (errno.EACCES,errno.EPERM,errno.EROFS): raise PermissionError(e.errno, f"the folder {dst.parent} cannot be written to, choose another place for {dst.name}") from e
+        raise
 
 FORMAT = 1  # raised when the layout or the meaning of a file changes
 
@@ -808,12 +821,30 @@ def plan_of(path)->str:
         with h5py.File(path,'r') as f: return f.attrs.get('plan')
     except OSError: return None
 
-def _write(px, source, finish, limit, max_bad, key)->Path:
-    "Fill, look at what is there, close"
+def _check_space(px, limit):
+    "An error, before anything is done, if the disk has no room"
     need = (limit-px.n)*px.nbytes
-    if need>shutil.disk_usage(px.path.parent).free: raise no_space(px.path, need)
+    if need<=shutil.disk_usage(px.path.parent).free: return
+    if px.n==0: px.discard()
+    raise no_space(px.path, need)
+
+def _fill_and_finish(px, source, finish, limit, max_bad)->Path:
+    "Fill, look at what is there, close"
     _fill(px, source, limit, max_bad)
     px.save()
     used = np.setdiff1d(np.arange(px.done), [i for i,_ in px.bad])
     data,attrs = finish(used, px.images(), px.bad, dict(px.sizes))
-    return px.finish(data, {**attrs, 'plan':key})
+    return px.finish(data, {**attrs, 'plan':px.plan})
+
+def _write(px, source, finish, limit, max_bad)->Path:
+    "Write it; what is wrong with the images leaves nothing behind, what is wrong with the machine leaves what is done"
+    _check_space(px.open(), limit)
+    try: return _fill_and_finish(px, source, finish, limit, max_bad)
+    except ValueError: px.discard(); raise
+    except KeyboardInterrupt:
+        if px.f: px.save()
+        raise
+    except OSError as e:
+        if e.errno==errno.ENOSPC and px.f: raise OSError(errno.ENOSPC, f"{no_space(px.path).strerror}; {px.kept:,} images are kept in {px.path.name}, make room and call again to continue") from e
+        raise
+    finally: px.close()
