@@ -8,7 +8,7 @@ __all__ = ['SIM_LABELLED', 'SIM_UNLABELLED', 'SIM_SIZE', 'LARGE', 'Survey', 'sim
            'SurveyItems', 'BatchTfm', 'SurveyDL', 'survey_dls', 'SURVEYS', 'SurveyInfo', 'SurveyNotFound',
            'data_folder', 'Lupton']
 
-# %% ../nbs/00_data.ipynb #844756c5
+# %% ../nbs/00_data.ipynb #4e2c91b8
 import os, errno, json, math, random, hashlib, textwrap
 from collections import Counter
 from numbers import Integral
@@ -21,10 +21,9 @@ from fastcore.all import L, chunked, patch, store_attr
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import CategoryMap, IntToFloatTensor, Transform
 from fastai.torch_core import TensorCategory, TensorImage, default_device, to_cpu
-from .core import atomic_path
 from .surveys import CLASSES, CLASS_COUNTS, SURVEYS, SurveyInfo, SurveyNotFound, data_folder, download_survey
 from .simulate import simulate_images
-from .files import H5Source, ImageSource, Lupton, band_files, bar, check_bad, is_archive, map_images, open_store, read_fits, write_pixels
+from .files import H5Source, ImageSource, Lupton, atomic_path, band_files, bar, check_bad, is_archive, map_images, open_store, read_fits, write_pixels
 from .labels import match_labels
 from .quality import Duplicates, QualityReport, find_duplicates, image_checks
 
@@ -299,24 +298,24 @@ def _cube(data, planes):
     try: return read_fits(data, planes)
     except ValueError: return None
 
-# %% ../nbs/00_data.ipynb #c40c5bac
+# %% ../nbs/00_data.ipynb #50ba4b61
 def _open_images(path, size=None, crop=None, labelled=True, labels=None, **kwargs)->Survey:
     "A survey from image files, decoded into memory"
     src,y,classes,table,skipped = _image_source(path, size, crop, labels, labelled, **kwargs)
-    blocks,why,sizes = [],[],Counter()
+    images,n,why,sizes = np.empty((len(src),*src.shape()), np.uint8),0,[],Counter()
     with bar(total=len(src), unit='img', desc=f'reading {Path(path).name}') as b:
         for x,w,px in src.blocks():
-            good = np.array([o is None for o in w])
-            blocks.append(x if good.all() else x[good])
-            why += w
+            good = [i for i,o in enumerate(w) if o is None]
+            images[n:n+len(good)] = x[good] if len(good)<len(x) else x
+            n,why = n+len(good),why+w
             sizes.update(f'{i}×{j}' for i,j in filter(None,px))
             check_bad([(i,o) for i,o in enumerate(why) if o], len(src), .01, src)
             b.update(len(w))
     if src.changed(): raise ValueError(f"{path} changed while it was read")
     ok = np.flatnonzero([o is None for o in why])
-    if not len(ok): raise ValueError(f"{path}: none of the {len(src)} images can be used; the first, {src.names[0]}, {why[0]}")
+    if not n: raise ValueError(f"{path}: none of the {len(src)} images can be used; the first, {src.names[0]}, {why[0]}")
     skipped += [(src.names[i],o) for i,o in enumerate(why) if o]
-    return Survey(np.concatenate(blocks), y[ok], classes, _stem(path), ids=[src.names[i] for i in ok], table=table.iloc[ok],
+    return Survey(images[:n], y[ok], classes, _stem(path), ids=[src.names[i] for i in ok], table=table.iloc[ok],
                   skipped=skipped, source=path, made=dict(sizes=dict(sizes)))
 
 # %% ../nbs/00_data.ipynb #7f0073b7
@@ -509,7 +508,7 @@ def without_objects_of(self:Survey,
     "The images whose object is not in `other`; those without a position are kept"
     return self.subset(np.setdiff1d(np.arange(len(self)), match_positions(self, other, radius).i))
 
-# %% ../nbs/00_data.ipynb #7f117749
+# %% ../nbs/00_data.ipynb #29479e2f
 def _finisher(y, classes, ids, table, skipped, names, check:bool, **attrs):
     "What to write beside the pixels, once it is known which images were used"
     def finish(used, images, bad, sizes):
@@ -520,7 +519,8 @@ def _finisher(y, classes, ids, table, skipped, names, check:bool, **attrs):
             data[str(k)] = t[k].to_numpy() if t[k].dtype.kind in 'iuf' else _bytes(t[k])
         if check: data |= _write_quality(*_quality(images))
         skip = skipped+[(names(i),w) for i,w in bad]
-        note = dict(classes=_bytes(classes) if classes else np.zeros(0,'S1'), skipped=json.dumps(skip[:400]), n_skipped=len(skip), sizes=json.dumps(sizes), sha256=_sha256(images))
+        note = dict(classes=_bytes(classes) if classes else np.zeros(0,'S1'), skipped=json.dumps(skip[:400]), n_skipped=len(skip), sizes=json.dumps(sizes))
+        if check: note['sha256'] = _sha256(images)
         return data,{**note, **{k:v for k,v in attrs.items() if v is not None}}
     return finish
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MAX_BYTES', 'MAX_MISSING', 'GAP', 'FORMAT', 'fit_image', 'decode_image', 'psnr', 'Lupton', 'read_fits',
            'decode_fits', 'is_fits', 'ImageStore', 'climbs', 'is_archive', 'open_store', 'band_files', 'n_cores',
-           'ImageSource', 'H5Source', 'no_space', 'Pixels', 'PixelSlices', 'map_images', 'bar', 'one_at_a_time',
-           'check_bad', 'write_pixels', 'plan_of']
+           'ImageSource', 'H5Source', 'no_space', 'Pixels', 'PixelSlices', 'map_images', 'bar', 'atomic_path',
+           'one_at_a_time', 'check_bad', 'write_pixels', 'plan_of']
 
 # %% ../nbs/00_files.ipynb #dc49ecbe
 import os, re, io, json, time, errno, zlib, random, hashlib, shutil, stat, struct, tarfile, zipfile, warnings
@@ -410,7 +410,7 @@ def band_files(
     return ImageStore(store.path, [o+'.fits' for o in whole], lambda o: [store.read(f) for f in files(o[:-5])], store.csv, store.skipped+lack,
                       lambda o: [store.stamp(f) for f in files(o[:-5])], changed=store.changed)
 
-# %% ../nbs/00_files.ipynb #a6375081
+# %% ../nbs/00_files.ipynb #9794c9d9
 def n_cores()->int:
     "Cores that this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os,'sched_getaffinity') else os.cpu_count() or 1
@@ -425,7 +425,7 @@ class ImageSource:
     lupton:Lupton=None    # brightness scale, for FITS
     planes:tuple=(0,1,2)  # of a FITS cube: blue, green, red
     workers:int=None      # threads; None: one a core
-    block:int=512         # images at a time
+    block:int=None        # images at a time; None: as many as suit the caches of one core, or of several
     reduce:bool=None      # shrink JPEGs while decoding them? None: if that gives the same pixels
     def __len__(self): return len(self.names)
     @property
@@ -436,7 +436,9 @@ class ImageSource:
         return decode_image(data, self.size, self.crop, self.may_reduce(), seen)
     def plan(self):
         "All that the pixels depend on"
-        return [[self.size,self.crop,list(self.planes),self.lupton and asdict(self.lupton),self.may_reduce()], [[o,self.store.stamp(o)] for o in self.names]]
+        h = hashlib.sha256()
+        for o in self.names: h.update(f'{o} {self.store.stamp(o)}\n'.encode('utf-8','surrogateescape'))
+        return [self.size,self.crop,list(self.planes),self.lupton and asdict(self.lupton),self.may_reduce(),h.hexdigest()]
     def changed(self): return self.store.changed()
 
 # %% ../nbs/00_files.ipynb #771ee587
@@ -497,7 +499,7 @@ def _decode_some(self:ImageSource, items, out)->list: # (None or the reason, (wi
         res.append((None,seen[0]))
     return res
 
-# %% ../nbs/00_files.ipynb #2424b56f
+# %% ../nbs/00_files.ipynb #b2b8dced
 @patch
 def _items(self:ImageSource, start, block):
     "Lists of (name, bytes or None), `block` at a time, from image `start` on"
@@ -515,14 +517,25 @@ def blocks(self:ImageSource,
     start:int=0  # first image
 ):               # yields uint8 (≤block,H,W,3), a reason or None for each image, and their original (width, height)
     "Images in order, block by block, decoded in threads while the last block is used"
-    shape,workers,hand = self.shape(),self.workers or n_cores(),[]
+    shape,workers = self.shape(),self.workers or n_cores()
+    room = lambda items: np.empty((len(items),*shape), np.uint8)
+    if workers==1: # nothing to gain from a second thread
+        for items in self._items(start, self.block or 64):
+            out = room(items)
+            yield out,*map(list, zip(*self._decode_some(items, out)))
+    else: yield from self._in_threads(start, room, workers)
+
+@patch
+def _in_threads(self:ImageSource, start, room, workers):
+    "Blocks that are decoded while earlier ones are used"
+    hand = []
     def wait(out, jobs): return out,*map(list, zip(*(r for j in jobs for r in j.result())))
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for items in self._items(start, self.block):
-                out,step = np.empty((len(items),*shape), np.uint8),max(1,min(32,-(-len(items)//workers)))
+            for items in self._items(start, self.block or 256):
+                out,step = room(items),max(1,min(32,-(-len(items)//workers)))
                 hand.append((out,[pool.submit(self._decode_some, items[i:i+step], out[i:i+step]) for i in range(0,len(items),step)]))
-                if len(hand)>1: yield wait(*hand.pop(0))
+                if len(hand)>3: yield wait(*hand.pop(0))
             while hand: yield wait(*hand.pop(0))
         finally: pool.shutdown(wait=True, cancel_futures=True)
 
@@ -585,7 +598,7 @@ def blocks(self:H5Source, start:int=0):
             x = x[max(0,start-a):]
             yield x,[None]*len(x),[self.ds.shape[2:0:-1]]*len(x)
 
-# %% ../nbs/00_files.ipynb #c1c1b5b6
+# %% ../nbs/00_files.ipynb #f5d2d97d
 GAP = 4096 # bytes before the pixels, where HDF5's header goes
 
 def _digest(o)->str: return hashlib.sha256(json.dumps(o, default=str).encode('utf-8','surrogateescape')).hexdigest()
@@ -601,18 +614,20 @@ class Pixels:
     def __init__(self, dst, plan:str, shape:tuple):
         self.dst,self.plan,self.shape,self.nbytes = Path(dst),plan,tuple(shape),int(np.prod(shape))
         self.path,self.log = self.dst.with_name(self.dst.name+'.part'),self.dst.with_name(self.dst.name+'.part.log')
-        self.done,self.n,self.bad,self.sizes,self.f,self.saved = 0,0,[],Counter(),None,0. # images tried, written, (number, reason), original sizes; file; time of the last save
+        self.done,self.n,self.bad,self.sizes = 0,0,[],Counter() # images tried, written, (number, reason), original sizes
+        self.f,self.pool,self.job,self.saved,self.kept = None,None,None,0.,0
     def discard(self):
         "Leave nothing behind"
         self.close()
         for o in (self.path,self.log): o.unlink(missing_ok=True)
     def close(self):
         f,self.f = self.f,None
+        if self.pool: self.pool.shutdown()
         if f:
             try: f.close()
             except OSError: pass # a full disk, which was told of already; what counts is made safe before
 
-# %% ../nbs/00_files.ipynb #9640a57d
+# %% ../nbs/00_files.ipynb #493ac5b0
 @patch
 def _read_log(self:Pixels)->bool:
     "Take up what an interrupted run has journalled; False if there is nothing to take up"
@@ -641,19 +656,29 @@ def open(self:Pixels)->'Pixels':
     self.f = self.path.open('r+b')
     self.f.truncate(GAP+self.n*self.nbytes)
     self.f.seek(0, 2)
+    self.pool,self.job = ThreadPoolExecutor(1),None
     self.unsaved,self.new_sizes,self.saved,self.kept = [],Counter(),time.monotonic(),self.n
     return self
 
-# %% ../nbs/00_files.ipynb #54351d63
+# %% ../nbs/00_files.ipynb #903b357d
 @patch
-def save(self:Pixels):
-    "Make what was written safe, and journal it"
-    self.f.flush()
+def _make_safe(self:Pixels, line, n):
+    "Wait for the disk, then journal"
     os.fsync(self.f.fileno())
     with self.log.open('a') as f:
-        f.write(json.dumps(dict(done=self.done, n=self.n, bad=self.unsaved, sizes=self.new_sizes))+'\n')
+        f.write(line)
         f.flush(); os.fsync(f.fileno())
-    self.unsaved,self.new_sizes,self.saved,self.kept = [],Counter(),time.monotonic(),self.n
+    self.kept = n
+
+@patch
+def save(self:Pixels, wait=True):
+    "Make what was written safe, and journal it; `wait` for it, or do so at the next save"
+    if self.job: self.job.result()
+    self.f.flush()
+    line = json.dumps(dict(done=self.done, n=self.n, bad=self.unsaved, sizes=self.new_sizes))+'\n'
+    self.job = self.pool.submit(self._make_safe, line, self.n)
+    if wait: self.job.result()
+    self.unsaved,self.new_sizes,self.saved = [],Counter(),time.monotonic()
 
 @patch
 def add(self:Pixels,
@@ -669,7 +694,7 @@ def add(self:Pixels,
     self.bad += new; self.unsaved += new
     for o in (self.sizes,self.new_sizes): o.update(f'{w}×{h}' for w,h in filter(None,sizes))
     self.done += len(why); self.n += int(good.sum())
-    if time.monotonic()-self.saved>every: self.save()
+    if time.monotonic()-self.saved>every: self.save(wait=every==0)
 
 # %% ../nbs/00_files.ipynb #4a533d85
 class PixelSlices:
@@ -748,10 +773,23 @@ def map_images(
         if ds.chunks or ds.dtype!=np.uint8 or ds.id.get_offset() is None: return None
         return np.memmap(path, np.uint8, 'r', ds.id.get_offset(), ds.shape)
 
-# %% ../nbs/00_files.ipynb #09b9952f
+# %% ../nbs/00_files.ipynb #6840a2a5
 def bar(it=None, **kwargs):
     "A progress bar on a terminal, for what takes more than two seconds"
     return tqdm(it, disable=None, leave=False, delay=2, **kwargs)
+
+@contextmanager
+def atomic_path(
+    path # the file to be
+):       # a temporary path in the same folder
+    "A path to write to that becomes `path` only when the block ends well; nothing is left otherwise"
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        yield tmp
+        os.replace(tmp, path)
+    finally: tmp.unlink(missing_ok=True)
 
 @contextmanager
 def one_at_a_time(

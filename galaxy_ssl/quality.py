@@ -6,8 +6,9 @@
 __all__ = ['LIMITS', 'FAULTS', 'SIMILARITY', 'image_checks', 'perceptual_hashes', 'Duplicates', 'find_duplicates',
            'QualityReport', 'quality_report']
 
-# %% ../nbs/00_quality.ipynb #98351e2e
-import os, hashlib, textwrap
+# %% ../nbs/00_quality.ipynb #a2a35395
+import os, hashlib, tempfile, textwrap
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 import numpy as np, pandas as pd, cv2, imagehash, matplotlib.pyplot as plt
@@ -17,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 from fastcore.basics import patch
 
-# %% ../nbs/00_quality.ipynb #bd351df4
+# %% ../nbs/00_quality.ipynb #5e5b98a8
 def _check_stack(images):
     "Refuse anything but a stack of colour images in bytes"
     shape,dtype = getattr(images,'shape',None),getattr(images,'dtype',None)
@@ -34,9 +35,12 @@ def _each(
 ):                  # yields `f` of each image, in order
     "Apply `f` to every image, in slices, in a few threads"
     def work(a): return [f(x) for x in np.asarray(images[a:a+batch])]
-    starts = range(0, len(images), batch)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for rs in tqdm(pool.map(work, starts), total=len(starts), desc=what, disable=None if progress else True, leave=False, delay=2): yield from rs
+    n,hand = min(8, os.cpu_count() or 1),deque()
+    with ThreadPoolExecutor(n) as pool, tqdm(total=len(images), unit='img', desc=what, disable=None if progress else True, leave=False, delay=2) as bar:
+        for a in range(0, len(images), batch):
+            hand.append(pool.submit(work, a))
+            if len(hand)>n: yield from hand.popleft().result(); bar.update(batch)
+        for o in hand: yield from o.result()
 
 # %% ../nbs/00_quality.ipynb #559b77d9
 def _small(
@@ -213,10 +217,10 @@ def _correlation(
     a,b = a.astype(np.float32),b.astype(np.float32)
     return (a*b).sum(1)/np.sqrt(np.maximum((a*a).sum(1)*(b*b).sum(1), 1))
 
-# %% ../nbs/00_quality.ipynb #0f0da9aa
+# %% ../nbs/00_quality.ipynb #833ca447
 def _expand(
     lo,hi,           # (n,) for each position the partners' range, `hi` not included
-    most:int=2**21   # pairs at a time, about
+    most:int=2**18   # pairs at a time, about
 ):                   # yields pairs of positions
     "All pairs of a position and a partner, in pieces"
     n = np.maximum(hi-lo, 0)
@@ -255,7 +259,7 @@ def _close(
                 i,j = i[new],j[new]
             if len(i): yield np.minimum(i,j),np.maximum(i,j)
 
-# %% ../nbs/00_quality.ipynb #68257df0
+# %% ../nbs/00_quality.ipynb #76ae229f
 def _digest(x): return hashlib.blake2b(np.ascontiguousarray(x), digest_size=16).digest()
 
 def _exact_pairs(
@@ -273,16 +277,16 @@ def _exact_pairs(
 
 def _near_pairs(
     h,                # (n,) uint64
-    d,                # (n,1024) int8, see `_detail`
+    d,                # indices (k,) -> (k,1024) int8, see `_detail`
     similarity:float, # least correlation
-    piece:int=2**14   # pairs compared at a time
+    piece:int=2**11   # pairs compared at a time
 )->list:              # (i, j, correlation)
     "Pairs of close hashes whose detail agrees"
     r = []
     for i,j in _close(h):
         for s in range(0, len(i), piece):
             a,b = i[s:s+piece],j[s:s+piece]
-            c = _correlation(d[a], d[b])
+            c = _correlation(d(a), d(b))
             r += [(int(a[k]),int(b[k]),float(c[k])) for k in np.flatnonzero(c>=similarity)]
     return r
 
@@ -309,19 +313,27 @@ def _grouped(i, j, n)->np.ndarray: # (n,)
     lab = connected_components(coo_matrix((np.ones(len(i)),(i,j)), (n,n)), directed=False)[1]
     return np.unique(lab, return_index=True)[1][lab]
 
-# %% ../nbs/00_quality.ipynb #e7fe1898
-def _fingerprints(images, near, batch, progress)->tuple: # digests, hashes (N,) uint64, details (N,1024) int8
+# %% ../nbs/00_quality.ipynb #cc7d164b
+class _Rows:
+    "Rows of int8 in a temporary file: they would be most of the memory that a search needs"
+    def __init__(self, width): self.width,self.f,self.n = width,tempfile.TemporaryFile(),0
+    def append(self, row): self.f.write(row.tobytes()); self.n += 1
+    def __getitem__(self, idx): # (k,) -> (k,width)
+        self.f.flush()
+        return np.stack([np.frombuffer(os.pread(self.f.fileno(), self.width, int(i)*self.width), np.int8) for i in idx])
+
+def _fingerprints(images, near, batch, progress)->tuple: # digests, hashes (N,) uint64, details, bool (N,): is there any?
     "Everything that the search needs, in one pass over the images"
     def f(x):
-        if not near: return _digest(x),0,0
+        if not near: return _digest(x),0,None
         t = _thumb(x)
         return _digest(x),_phash(t),_detail(t)
     n = len(images)
-    digests,h,d = [None]*n,np.zeros(n, np.uint64),np.zeros((n if near else 0,1024), np.int8)
+    digests,h,d,some = [None]*n,np.zeros(n, np.uint64),_Rows(1024),np.zeros(n, bool)
     for k,(a,b,c) in enumerate(_each(f, images, batch, progress, 'duplicates')):
         digests[k],h[k] = a,b
-        if near: d[k] = c
-    return digests,h,d
+        if near: d.append(c); some[k] = c.any()
+    return digests,h,d,some
 
 def find_duplicates(
     images,                       # (N,H,W,3) uint8, in memory or a memory map
@@ -333,14 +345,13 @@ def find_duplicates(
     "Find images that show the same galaxy: the same pixels, or nearly"
     _check_stack(images)
     if not 0<similarity<=1: raise ValueError(f"`similarity` must be above 0 and at most 1, got {similarity}")
-    digests,h,d = _fingerprints(images, near, batch, progress)
+    digests,h,d,alone = _fingerprints(images, near, batch, progress)
     exact = _exact_pairs(images, digests)
     pairs = [(i,j,'exact',1.) for i,j in exact]
     if near:
-        alone = d.any(1)
         alone[[j for _,j in exact]] = False
         idx = np.flatnonzero(alone)
-        pairs += [(int(idx[i]),int(idx[j]),'near',c) for i,j,c in _near_pairs(h[idx], d[idx], similarity)]
+        pairs += [(int(idx[i]),int(idx[j]),'near',c) for i,j,c in _near_pairs(h[idx], lambda k: d[idx[k]], similarity)]
     pairs = pd.DataFrame(pairs, columns=['i','j','kind','similarity']).astype(dict(i=int,j=int,similarity=float)).sort_values(['i','j'], ignore_index=True)
     return Duplicates(pairs, _grouped(pairs.i, pairs.j, len(images)))
 
