@@ -43,27 +43,34 @@ def _verify(args)->int:
     if not names: print(f"none of the published files is in {data_folder(args.root)}")
     return _each(names, lambda o: verify_survey(o, args.root, args.again))
 
-# %% ../nbs/07_cli.ipynb #78b26350
+# %% ../nbs/07_cli.ipynb #eb20d8bf
+def _show(survey, out=None, csv=None):
+    "Print a survey's report, and write its picture and table where asked to"
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+    rep = survey.report()
+    print(rep)
+    if out: rep.show(); plt.savefig(out, bbox_inches='tight')
+    if csv: rep.table.to_csv(csv, index=False)
+
 def _ingest(args)->int:
-    "Crop and resample a folder or an archive of images into one .h5 file"
-    from galaxy_ssl.data import ingest
-    more = {k:v for k in ('workers','labels') if (v:=getattr(args,k)) is not None}
-    print(ingest(args.src, args.dst, crop=args.crop, size=args.size, **more))
+    "Crop and resample a survey's images into one .h5 file that opens as a memory map"
+    from galaxy_ssl.data import get_survey, ingest
+    bands = tuple(map(int,args.bands.split(','))) if args.bands and ',' in args.bands else args.bands
+    dst = ingest(args.src, args.dst, args.crop or None, args.size or None, args.sample, args.seed, args.labels, args.threshold, bands,
+                 workers=args.workers, max_bad=args.max_bad, check=not args.no_check)
+    print(dst)
+    if not args.no_check: _show(get_survey(dst, labelled=None), args.out, args.csv)
     return 0
 
 def _report(args)->int:
     "Say what is in a survey and which of its images look wrong"
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
     from galaxy_ssl.data import get_survey
-    rep = get_survey(args.path).report()
-    print(rep)
-    if args.out: rep.show(); plt.savefig(args.out, bbox_inches='tight')
-    if args.csv: rep.table.to_csv(args.csv, index=False)
+    _show(get_survey(args.path, labelled=None), args.out, args.csv)
     return 0
 
-# %% ../nbs/07_cli.ipynb #00088f1c
+# %% ../nbs/07_cli.ipynb #3abd32ba
 def _files()->list: return [k for k,o in SURVEYS.items() if o.file]
 
 def _name(o:str)->str:
@@ -71,16 +78,25 @@ def _name(o:str)->str:
     if o not in _files(): raise argparse.ArgumentTypeError(f"there is no published file {o!r}, expected one of {', '.join(_files())}")
     return o
 
-def _whole(o:str)->int:
-    "A whole number above 0"
-    if not o.isdecimal() or int(o)<1: raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {o!r}")
-    return int(o)
+def _whole(lo:int):
+    "A whole number of at least `lo`"
+    def f(o):
+        if not o.isdecimal() or int(o)<lo: raise argparse.ArgumentTypeError(f"expected a whole number of at least {lo}, got {o!r}")
+        return int(o)
+    return f
+
+def _share(o:str)->float:
+    "A number from 0 to 1"
+    try: v = float(o)
+    except ValueError: v = -1
+    if not 0<=v<=1: raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {o!r}")
+    return v
 
 class _Parser(argparse.ArgumentParser):
     "A parser that needs one line for an error"
     def error(self, message): self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
-# %% ../nbs/07_cli.ipynb #eac2629f
+# %% ../nbs/07_cli.ipynb #5fd07481
 def _parser()->_Parser:
     "The commands and their options"
     p = _Parser('galaxy_ssl', description='Galaxy surveys for self-supervised learning.')
@@ -97,16 +113,22 @@ def _parser()->_Parser:
         o('--mirror', metavar='URL', action='append', help='address to ask first, of the file or of its folder; may be repeated'))
     cmd(_verify, o('names', metavar='NAME', nargs='*', type=_name, help=f"{', '.join(_files())} (default: those that are here)"), root,
         o('--again', action='store_true', help='take the sum even if it was found right before'))
-    cmd(_ingest, o('src', help='folder or .zip of images'), o('dst', help='.h5 file to write'),
-        o('--crop', type=_whole, default=256, metavar='PX', help='central square to keep (%(default)s)'),
-        o('--size', type=_whole, default=128, metavar='PX', help='width and height to resample it to (%(default)s)'),
-        o('--workers', type=_whole, metavar='N', help='how many to decode at a time'),
-        o('--labels', metavar='FILE', help='a .csv beside or outside the images, or the word folders: a folder for each class'))
-    cmd(_report, o('path', help='.h5, .zip or folder, or the name of a survey'), o('--out', metavar='PNG', help='picture to write'),
-        o('--csv', metavar='CSV', help='table to write of the images that look wrong'))
+    shown = o('--out', metavar='PNG', help='picture of the report to write'),o('--csv', metavar='CSV', help='table to write of the images that look wrong')
+    cmd(_ingest, o('src', help='folder, .zip or .tar of images or FITS cut-outs, or an .h5'), o('dst', help='.h5 file to write'),
+        o('--crop', type=_whole(0), default=256, metavar='PX', help='central square to keep, 0 for all (%(default)s)'),
+        o('--size', type=_whole(0), default=128, metavar='PX', help='width and height to resample it to, 0 for as it is (%(default)s)'),
+        o('--sample', type=_whole(1), metavar='N', help='take so many images, at random'),
+        o('--seed', type=_whole(0), default=0, metavar='N', help='of the sample (%(default)s)'),
+        o('--labels', metavar='FILE', help='a .csv of labels or of Galaxy Zoo votes, or the word folders: a folder for each class (default: labels.csv, if there is one)'),
+        o('--threshold', type=_share, default=.55, metavar='X', help='agreement above which votes become a class (%(default)s)'),
+        o('--bands', metavar='BANDS', help='of FITS, blue to red: letters of a file each (grz), or planes of a cube (0,1,2)'),
+        o('--workers', type=_whole(1), metavar='N', help='threads (default: one a core)'),
+        o('--max-bad', type=_share, default=.01, metavar='X', help='share of images that may be unusable (%(default)s)'),
+        o('--no-check', action='store_true', help='do not look for faults and duplicates'), *shown)
+    cmd(_report, o('path', help='.h5, .zip, .tar or folder, or the name of a survey'), *shown)
     return p
 
-# %% ../nbs/07_cli.ipynb #4bf428d1
+# %% ../nbs/07_cli.ipynb #fd10d3ce
 def main(
     argv:list=None # arguments; None: those of the command line
 )->int:            # exit status
@@ -116,7 +138,7 @@ def main(
     if not args.cmd: parser.print_help(); return 0
     try: return args.run(args)
     except KeyboardInterrupt:
-        _say('stopped; what came is kept, the same command goes on from there' if args.cmd=='download' else 'stopped')
+        _say('stopped; what was done is kept, the same command goes on from there' if args.cmd in ('download','ingest') else 'stopped')
         return 130
     except (OSError,ValueError) as e: _say(e)
     except Exception as e: _say(f"{type(e).__name__}: {e}")

@@ -344,8 +344,8 @@ def _labels_of(f, path, n:int, labelled=True)->tuple:
     classes = _h5_classes(f, path, ans)
     return _check_labels(ans, len(classes), f"{path} (`ans`)"),classes
 
-# %% ../nbs/00_data.ipynb #2c29ed69
-_own = 'images','ans','ids','groups','quality' # what is no column of the table
+# %% ../nbs/00_data.ipynb #0687a871
+_own = 'images','ans','ids','groups','quality','skipped','sizes' # what is no column of the table
 
 def _texts(a)->list: return [o.decode('utf-8','surrogateescape') if isinstance(o,bytes) else str(o) for o in a.tolist()]
 
@@ -366,15 +366,18 @@ def _read_ids(path, n:int)->list:
         ok = isinstance(f.get('ids'),h5py.Dataset) and f['ids'].shape==(n,)
         return [str(o) for o in _column(f['ids'])] if ok else list(range(n))
 
+def _noted(f, k:str, default):
+    "A note in an open file"
+    return json.loads(f[k][()]) if isinstance(f.get(k),h5py.Dataset) and f[k].shape==() else default
+
 def _made(f, n:int)->dict:
     "What `ingest` noted in an open file"
-    a = f.attrs
-    d = {k:json.loads(a[k]) for k in ('sizes',) if k in a}
-    if 'sha256' in a: d['sha256'] = a['sha256']
+    d = dict(sizes=_noted(f, 'sizes', None))
+    if 'sha256' in f.attrs: d['sha256'] = f.attrs['sha256']
     if isinstance(f.get('quality'),h5py.Group): d['quality'] = f.filename
     return d
 
-# %% ../nbs/00_data.ipynb #3aabb105
+# %% ../nbs/00_data.ipynb #a4798aca
 def _as_is(shape, size, crop)->bool:
     "Do images of this shape stay as they are?"
     return shape[1]==shape[2] and size in (None,shape[1]) and crop in (None,shape[1])
@@ -399,16 +402,17 @@ def _open_h5(
     path:Path,          # an HDF5 file
     size:int=None,      # px; None: as they are
     crop:int=None,      # px; None: all
-    labelled:bool=True, # must there be labels?
+    labelled=True,      # must there be labels? None: use them if there are any; False: ignore them
     name:str=None       # None: name of the file
 )->Survey:
     "A survey from an HDF5 file in the Galaxy10 schema"
     same = _unchanged(path)
     try:
         with h5py.File(path,'r') as f:
+            labelled = 'ans' in f if labelled is None else labelled
             ims = _check_h5(f, path, labelled)
             n,(y,classes),made = len(ims),_labels_of(f, path, len(ims), labelled),_made(f, len(ims))
-            simulated,skipped = bool(f.attrs.get('simulated',False)),[tuple(o) for o in json.loads(f.attrs.get('skipped','[]'))]
+            simulated,skipped = bool(f.attrs.get('simulated',False)),[tuple(o) for o in _noted(f,'skipped',[])]
             groups = f['groups'][()] if 'groups' in f else None
             images = map_images(path) if _as_is(ims.shape, size, crop) else None
             if images is None: images,made = _read_blocks(H5Source(ims, path, size, crop)),{}
@@ -436,7 +440,7 @@ def _read_quality(path)->tuple: # checks, Duplicates
 
 _columns = list(image_checks(np.zeros((1,8,8,3),np.uint8)))
 
-# %% ../nbs/00_data.ipynb #252f3179
+# %% ../nbs/00_data.ipynb #d8fec368
 @patch
 def report(self:Survey)->QualityReport:
     "What is in this survey, what is wrong with it, and what is there twice"
@@ -445,8 +449,8 @@ def report(self:Survey)->QualityReport:
         checks,dup = _quality(self.images)
         self._groups = dup.groups if self._groups is None else self._groups
     paper = self.info.counts if self.info and not self.simulated and list(self.info.classes)==self.classes else None
-    return QualityReport(self.name, self.images, self.labels, self.classes, np.array([str(o) for o in self.ids], dtype=object), checks, dup,
-                         tuple(self.skipped), self.simulated, paper, self.made.get('sizes'))
+    return QualityReport(self.name, self.images, self.labels, self.classes, np.array([str(o).encode('utf-8','backslashreplace').decode() for o in self.ids], dtype=object), checks, dup,
+                         tuple((str(o).encode('utf-8','backslashreplace').decode(),w) for o,w in self.skipped), self.simulated, paper, self.made.get('sizes'))
 
 # %% ../nbs/00_data.ipynb #f693bfef
 def _positions(o, name:str='survey')->tuple: # indices (K,), SkyCoord (K,)
@@ -508,7 +512,7 @@ def without_objects_of(self:Survey,
     "The images whose object is not in `other`; those without a position are kept"
     return self.subset(np.setdiff1d(np.arange(len(self)), match_positions(self, other, radius).i))
 
-# %% ../nbs/00_data.ipynb #29479e2f
+# %% ../nbs/00_data.ipynb #2ef10c42
 def _finisher(y, classes, ids, table, skipped, names, check:bool, **attrs):
     "What to write beside the pixels, once it is known which images were used"
     def finish(used, images, bad, sizes):
@@ -519,12 +523,13 @@ def _finisher(y, classes, ids, table, skipped, names, check:bool, **attrs):
             data[str(k)] = t[k].to_numpy() if t[k].dtype.kind in 'iuf' else _bytes(t[k])
         if check: data |= _write_quality(*_quality(images))
         skip = skipped+[(names(i),w) for i,w in bad]
-        note = dict(classes=_bytes(classes) if classes else np.zeros(0,'S1'), skipped=json.dumps(skip[:400]), n_skipped=len(skip), sizes=json.dumps(sizes))
+        data.update(skipped=json.dumps(skip), sizes=json.dumps(sizes))
+        note = dict(classes=_bytes(classes) if classes else np.zeros(0,'S1'))
         if check: note['sha256'] = _sha256(images)
         return data,{**note, **{k:v for k,v in attrs.items() if v is not None}}
     return finish
 
-# %% ../nbs/00_data.ipynb #40bb3dde
+# %% ../nbs/00_data.ipynb #b2afffbd
 def _sampled(src, y, table, n, seed:int)->tuple: # ImageSource, labels, table, how many to use
     "A uniform sample of `n` images, and after them what may replace broken ones"
     if n is None: return src,y,table,None
@@ -548,7 +553,7 @@ def _ingest_h5(src, dst, crop, size, workers, max_bad, check, ident='')->Path:
         with h5py.File(src,'r') as f:
             ims = _check_h5(f, src, labelled=False)
             y,classes = _labels_of(f, src, len(ims), 'ans' in f)
-            fin = _finisher(y, classes, _read_ids(src,len(ims)), _read_table(src,len(ims)), [tuple(o) for o in json.loads(f.attrs.get('skipped','[]'))], str, check,
+            fin = _finisher(y, classes, _read_ids(src,len(ims)), _read_table(src,len(ims)), [tuple(o) for o in _noted(f,'skipped',[])], str, check,
                             crop=crop, source=src.name, origin=ident or None, simulated=f.attrs.get('simulated'))
             s = H5Source(ims, src, size, crop, workers, ident)
             return write_pixels(s, dst, fin, None, max_bad, [y.tolist(), classes, check])
@@ -654,7 +659,7 @@ def _get_simulated(name:str, size:int, root=None)->Survey:
     except OSError: pass               # not writable: then not kept
     return s
 
-# %% ../nbs/00_data.ipynb #38e24d20
+# %% ../nbs/00_data.ipynb #d5fede23
 LARGE = 2**28 # bytes of images above which an HDF5 file is converted rather than read into memory
 
 def _get_h5(path:Path, size=None, crop=None, labelled=True, root=None)->Survey:
@@ -675,7 +680,7 @@ def get_survey(
     size:int=None,       # width and height of the images, px; None: as in the file (64 for a simulated survey)
     root=None,           # folder of the published files; None: $GALAXY_SSL_DATA, else the user's cache
     crop:int=None,       # keep only this central square before resampling, px (for files)
-    labelled:bool=True,  # False: use the images without labels, whether there are any or not
+    labelled=True,       # must there be labels? None: use them if there are any; False: ignore them
     labels=None          # for images in files: 'folders', or a table of labels or votes, see `ingest`; None: labels.csv
 )->Survey:
     "Open a survey: simulated, published, or your own"
@@ -688,7 +693,7 @@ def get_survey(
     if not info.simulated: return _get_published(name_or_path, size, crop, labelled, root)
     if crop: raise ValueError(f"`crop` is for images from files; {name_or_path!r} is simulated, got crop={crop}")
     s = _get_simulated(name_or_path, size or SIM_SIZE, root)
-    return s if labelled else s.without_labels()
+    return s.without_labels() if labelled is False else s
 
 # %% ../nbs/00_data.ipynb #1616154b
 class Splits(NamedTuple):

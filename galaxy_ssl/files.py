@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MAX_BYTES', 'MAX_MISSING', 'GAP', 'FORMAT', 'fit_image', 'decode_image', 'psnr', 'Lupton', 'read_fits',
            'decode_fits', 'is_fits', 'ImageStore', 'climbs', 'is_archive', 'open_store', 'band_files', 'n_cores',
-           'ImageSource', 'H5Source', 'no_space', 'Pixels', 'PixelSlices', 'map_images', 'bar', 'atomic_path',
-           'one_at_a_time', 'check_bad', 'write_pixels', 'plan_of']
+           'ImageSource', 'H5Source', 'no_space', 'Pixels', 'PixelSlices', 'map_images', 'atomic_path', 'check_bad',
+           'write_pixels', 'plan_of']
 
-# %% ../nbs/00_files.ipynb #dc49ecbe
+# %% ../nbs/00_files.ipynb #2e9b7acf
 import os, re, io, json, time, errno, zlib, random, hashlib, shutil, stat, struct, tarfile, zipfile, warnings
 from contextlib import contextmanager
 from collections import Counter
@@ -16,10 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, asdict
 from pathlib import Path, PurePosixPath
 import numpy as np, cv2, h5py
-from filelock import FileLock, Timeout
 from PIL import Image
-from tqdm import tqdm
 from fastcore.basics import patch
+from .surveys import bar, one_at_a_time
 
 # %% ../nbs/00_files.ipynb #651cba15
 def _start(
@@ -499,7 +498,7 @@ def _decode_some(self:ImageSource, items, out)->list: # (None or the reason, (wi
         res.append((None,seen[0]))
     return res
 
-# %% ../nbs/00_files.ipynb #b2b8dced
+# %% ../nbs/00_files.ipynb #1ddc93c1
 @patch
 def _items(self:ImageSource, start, block):
     "Lists of (name, bytes or None), `block` at a time, from image `start` on"
@@ -532,10 +531,10 @@ def _in_threads(self:ImageSource, start, room, workers):
     def wait(out, jobs): return out,*map(list, zip(*(r for j in jobs for r in j.result())))
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for items in self._items(start, self.block or 256):
+            for items in self._items(start, self.block or 512):
                 out,step = room(items),max(1,min(32,-(-len(items)//workers)))
                 hand.append((out,[pool.submit(self._decode_some, items[i:i+step], out[i:i+step]) for i in range(0,len(items),step)]))
-                if len(hand)>3: yield wait(*hand.pop(0))
+                if len(hand)>2: yield wait(*hand.pop(0))
             while hand: yield wait(*hand.pop(0))
         finally: pool.shutdown(wait=True, cancel_futures=True)
 
@@ -773,11 +772,7 @@ def map_images(
         if ds.chunks or ds.dtype!=np.uint8 or ds.id.get_offset() is None: return None
         return np.memmap(path, np.uint8, 'r', ds.id.get_offset(), ds.shape)
 
-# %% ../nbs/00_files.ipynb #6840a2a5
-def bar(it=None, **kwargs):
-    "A progress bar on a terminal, for what takes more than two seconds"
-    return tqdm(it, disable=None, leave=False, delay=2, **kwargs)
-
+# %% ../nbs/00_files.ipynb #b5bb38b5
 @contextmanager
 def atomic_path(
     path # the file to be
@@ -790,22 +785,6 @@ def atomic_path(
         yield tmp
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
-
-@contextmanager
-def one_at_a_time(
-    path:Path # file that only one process may make at a time
-):
-    "Wait until no other process works on `path`"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f'.{path.name}.lock'))
-    try: lock.acquire(timeout=2)
-    except Timeout:
-        print(f'waiting for another process that is making {path}', file=sys.stderr)
-        lock.acquire()
-    try: yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
 
 def check_bad(bad, n, max_bad, source):
     "An error if too many images cannot be used"

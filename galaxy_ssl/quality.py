@@ -6,19 +6,20 @@
 __all__ = ['LIMITS', 'FAULTS', 'SIMILARITY', 'image_checks', 'perceptual_hashes', 'Duplicates', 'find_duplicates',
            'QualityReport', 'quality_report']
 
-# %% ../nbs/00_quality.ipynb #a2a35395
+# %% ../nbs/00_quality.ipynb #be2d9055
 import os, hashlib, tempfile, textwrap
 from collections import deque
+from contextlib import nullcontext
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 import numpy as np, pandas as pd, cv2, imagehash, matplotlib.pyplot as plt
 from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 from fastcore.basics import patch
+from .surveys import bar
 
-# %% ../nbs/00_quality.ipynb #5e5b98a8
+# %% ../nbs/00_quality.ipynb #973b5827
 def _check_stack(images):
     "Refuse anything but a stack of colour images in bytes"
     shape,dtype = getattr(images,'shape',None),getattr(images,'dtype',None)
@@ -36,10 +37,12 @@ def _each(
     "Apply `f` to every image, in slices, in a few threads"
     def work(a): return [f(x) for x in np.asarray(images[a:a+batch])]
     n,hand = min(8, os.cpu_count() or 1),deque()
-    with ThreadPoolExecutor(n) as pool, tqdm(total=len(images), unit='img', desc=what, disable=None if progress else True, leave=False, delay=2) as bar:
+    with ThreadPoolExecutor(n) as pool, bar(total=len(images), unit='img', desc=what) if progress else nullcontext() as b:
         for a in range(0, len(images), batch):
             hand.append(pool.submit(work, a))
-            if len(hand)>n: yield from hand.popleft().result(); bar.update(batch)
+            if len(hand)>n:
+                yield from hand.popleft().result()
+                if b is not None: b.update(batch)
         for o in hand: yield from o.result()
 
 # %% ../nbs/00_quality.ipynb #559b77d9

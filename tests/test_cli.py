@@ -73,7 +73,7 @@ def test_list_needs_no_torch(env):
     assert [o.split()[0] for o in r.stdout.splitlines()[1:]]==[*SURVEYS,'in'] and str(env) in r.stdout
 
 @pytest.mark.parametrize('args,match', [(['fetch'],"invalid choice: 'fetch'"), (['download'],'required: NAME'), (['download','hubble'],"'hubble', expected one of sdss, decals"),
-    (['verify','sim_sdss'],"'sim_sdss', expected one of sdss, decals"), (['ingest','a.zip'],'required: dst'), (['ingest','a','b.h5','--size','x'],"at least 1, got 'x'"),
+    (['verify','sim_sdss'],"'sim_sdss', expected one of sdss, decals"), (['ingest','a.zip'],'required: dst'), (['ingest','a','b.h5','--size','x'],"at least 0, got 'x'"),
     (['list','--rot','x'],'unrecognized arguments')])
 def test_wrong_usage(call, args, match):
     status,out,err = call(*args)
@@ -163,7 +163,9 @@ def archive(tmp_path):
 
 def test_ingest(call, archive, tmp_path):
     dst = tmp_path/'b.h5'
-    assert call('ingest',archive,dst,'--crop',32,'--size',16)==(0, f'{dst}\n', '')
+    status,out,err = call('ingest',archive,dst,'--crop',32,'--size',16,'--out',tmp_path/'r.png')
+    assert (status,err)==(0,'') and out.startswith(f'{dst}\nb: 8 images of 16×16 px') and (tmp_path/'r.png').exists()
+    assert call('ingest',archive,dst,'--crop',32,'--size',16,'--no-check')==(0, f'{dst}\n', '')
     from galaxy_ssl.data import get_survey
     s = get_survey(dst)
     assert s.images.shape==(8,16,16,3) and s.classes==['a','b']
@@ -176,15 +178,21 @@ def test_ingest_faults(call, archive, tmp_path):
 
 def test_ingest_hands_on_what_was_given(call, monkeypatch):
     from galaxy_ssl import data
+    from galaxy_ssl.data import ingest
     seen = []
     monkeypatch.setattr(data, 'ingest', lambda *args, **kw: seen.append((args,kw)))
-    call('ingest','a','b.h5')
-    call('ingest','a','b.h5','--workers',3,'--labels','folders','--size',64)
-    assert seen==[(('a','b.h5'),dict(crop=256,size=128)), (('a','b.h5'),dict(crop=256,size=64,workers=3,labels='folders'))]
+    call('ingest','a','b.h5','--no-check')
+    call('ingest','a','b.h5','--no-check','--workers',3,'--labels','folders','--size',64,'--crop',0,'--sample',9,'--seed',2,'--threshold',.8,'--bands','2,1,0','--max-bad',.5)
+    call('ingest','a','b.h5','--no-check','--bands','grz')
+    keys = 'crop','size','sample','seed','labels','threshold','bands'
+    assert [(o[:2],dict(zip(keys,o[2:])),kw) for o,kw in seen]==[
+        (('a','b.h5'), dict(zip(keys,(256,128,None,0,None,.55,None))), dict(workers=None,max_bad=.01,check=False)),
+        (('a','b.h5'), dict(zip(keys,(None,64,9,2,'folders',.8,(2,1,0)))), dict(workers=3,max_bad=.5,check=False)),
+        (('a','b.h5'), dict(zip(keys,(256,128,None,0,None,.55,'grz'))), dict(workers=None,max_bad=.01,check=False))]
+    import inspect
+    assert list(inspect.signature(ingest).parameters)[2:9]==list(keys) # the order in which they are handed on
 
 def test_report(call, archive, tmp_path):
-    from galaxy_ssl.data import Survey
-    if not hasattr(Survey,'report'): pytest.skip('surveys have no report yet')
     status,out,err = call('report',archive,'--out',tmp_path/'r.png','--csv',tmp_path/'r.csv')
     assert (status,err)==(0,'') and out.strip()
     assert cv2.imread(str(tmp_path/'r.png')) is not None and (tmp_path/'r.csv').exists()

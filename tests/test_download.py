@@ -98,7 +98,7 @@ def get(server, tmp_path, monkeypatch):
 
 def names(folder): return sorted(o.name for o in folder.iterdir())
 def modes(server): return [o['mode'] for o in server.seen]
-DONE = ['Galaxy10.h5','Galaxy10.h5.lock','Galaxy10.h5.sha256']
+DONE = ['Galaxy10.h5','Galaxy10.h5.sha256']
 
 def fails(get, *args, **kw)->str:
     "The message of a download that fails, which is one sentence and says all there is to say"
@@ -137,7 +137,7 @@ def test_breaks_always(server, get, tmp_path):
     assert 2<=len(server.seen)<30
     part = tmp_path/'root'/'Galaxy10.h5.part'
     assert part.read_bytes()==BODY[:part.stat().st_size] and part.stat().st_size>REST
-    assert names(part.parent)==['Galaxy10.h5.lock','Galaxy10.h5.part'] # never taken for the file
+    assert names(part.parent)==['Galaxy10.h5.part'] # never taken for the file
     with pytest.raises(SurveyNotFound, match='galaxy_ssl download sdss'): verify_survey('sdss', tmp_path/'root')
     n = part.stat().st_size
     assert get('fine').read_bytes()==BODY and server.seen[-1]['range']==f'bytes={n}-'
@@ -155,7 +155,7 @@ def test_too_long_is_a_broken_connection(server, get, tmp_path):
 
 def test_too_short_is_wrong(server, get, tmp_path):
     msg = fails(get, 'too_short')
-    assert f'{len(BODY)-1000:,} bytes' in msg and names(tmp_path/'root')==['Galaxy10.h5.lock']
+    assert f'{len(BODY)-1000:,} bytes' in msg and names(tmp_path/'root')==[]
     assert get('too_short','fine').read_bytes()==BODY
 
 @pytest.mark.parametrize('size', [1, 10**6])
@@ -165,7 +165,7 @@ def test_size_of_the_facts_does_not_decide(get, size): assert get('fine', size=s
     ('gone','the server answered 404 Not Found'), ('wrong_breaks',SHA), ('circle','redirects in circles')])
 def test_wrong_file_leaves_nothing(server, get, tmp_path, mode, reason):
     assert reason in fails(get, mode)
-    assert names(tmp_path/'root')==['Galaxy10.h5.lock'] and len(server.seen)<40
+    assert names(tmp_path/'root')==[] and len(server.seen)<40
 
 def test_offline(get, monkeypatch):
     monkeypatch.setattr(surveys, '_addresses', lambda *args: [SURVEYS['sdss'].url, 'http://127.0.0.1:9/Galaxy10.h5', 'ftp://127.0.0.1/Galaxy10.h5'])
@@ -207,7 +207,7 @@ def test_changed_file_starts_over(server, get):
 
 def test_changed_file_without_a_mark(server, get, tmp_path):
     fails(get, 'changed_quietly')                          # begun here: the address is to blame
-    assert len(server.seen)==2 and names(tmp_path/'root')==['Galaxy10.h5.lock']
+    assert len(server.seen)==2 and names(tmp_path/'root')==[]
 
 def test_part_of_an_earlier_run_is_wrong(server, get, tmp_path):
     (tmp_path/'root').mkdir()
@@ -391,7 +391,7 @@ def test_two_at_once(server, start, tmp_path):
     outs = [o.communicate(timeout=20) for o in (a,b)]
     assert [o.returncode for o in (a,b)]==[0,0] and {o.strip() for o,_ in outs}=={str(tmp_path/'root'/'Galaxy10.h5')}
     assert len(server.seen)==1 and server.seen[0]['sent']==len(BODY) # sent once
-    assert outs[0][1]=='' and outs[1][1].strip()=='another program is downloading Galaxy10.h5, waiting for it'
+    assert outs[0][1]=='' and outs[1][1].strip()=='another program is making Galaxy10.h5, waiting for it'
     assert names(tmp_path/'root')==DONE
 
 def test_the_one_that_waits_goes_on(server, start, tmp_path):

@@ -2,7 +2,7 @@
 import errno, io, os, signal, stat, struct, subprocess, sys, tarfile, time, zipfile, zlib
 import cv2, h5py, numpy as np, pandas as pd, pytest
 from PIL import Image
-from galaxy_ssl import data, files
+from galaxy_ssl import data, files, surveys
 from galaxy_ssl.data import *
 
 N = 40
@@ -73,7 +73,7 @@ def test_too_little_space_is_said_before_anything_is_done(src, dst, monkeypatch)
 
 def test_read_only_folder(src, dst, monkeypatch):
     def refuse(self, *a, **k): raise PermissionError(errno.EACCES, 'Permission denied', str(dst))
-    monkeypatch.setattr(files.FileLock, 'acquire', refuse)
+    monkeypatch.setattr(surveys.FileLock, 'acquire', refuse)
     with pytest.raises(PermissionError, match='out cannot be written to, choose another place for a.h5') as e: ingest(src, dst, **small)
     one_sentence(e)
 
