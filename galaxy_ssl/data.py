@@ -529,7 +529,7 @@ def _finisher(y, classes, ids, table, skipped, names, check:bool, **attrs):
         return data,{**note, **{k:v for k,v in attrs.items() if v is not None}}
     return finish
 
-# %% ../nbs/00_data.ipynb #b2afffbd
+# %% ../nbs/00_data.ipynb #16e7ed5c
 def _sampled(src, y, table, n, seed:int)->tuple: # ImageSource, labels, table, how many to use
     "A uniform sample of `n` images, and after them what may replace broken ones"
     if n is None: return src,y,table,None
@@ -547,7 +547,7 @@ def _ingest_images(src, dst, crop, size, sample, seed, labels, threshold, bands,
     tab = hashlib.sha256(table.to_csv().encode('utf-8','surrogateescape')).hexdigest()
     return write_pixels(s, dst, fin, limit, max_bad, [y.tolist(), classes, tab, check])
 
-def _ingest_h5(src, dst, crop, size, workers, max_bad, check, ident='')->Path:
+def _ingest_h5(src, dst, crop, size, workers, max_bad, check, ident='', replace=False)->Path:
     "`ingest` of an HDF5 file: one that every process opens as a memory map"
     try:
         with h5py.File(src,'r') as f:
@@ -556,15 +556,15 @@ def _ingest_h5(src, dst, crop, size, workers, max_bad, check, ident='')->Path:
             fin = _finisher(y, classes, _read_ids(src,len(ims)), _read_table(src,len(ims)), [tuple(o) for o in _noted(f,'skipped',[])], str, check,
                             crop=crop, source=src.name, origin=ident or None, simulated=f.attrs.get('simulated'))
             s = H5Source(ims, src, size, crop, workers, ident)
-            return write_pixels(s, dst, fin, None, max_bad, [y.tolist(), classes, check])
+            return write_pixels(s, dst, fin, None, max_bad, [y.tolist(), classes, check], replace)
     except OSError as e:
         if e.errno: raise
         raise ValueError(f"{src} is not a readable HDF5 file ({e}); it may be cut short") from e
 
-# %% ../nbs/00_data.ipynb #3a2502ec
+# %% ../nbs/00_data.ipynb #70892815
 def ingest(
     src,                # a folder, .zip or .tar of images, FITS cut-outs in one of these, or an .h5
-    dst,                # .h5 file to write; one that was made in another way is replaced
+    dst,                # .h5 file to write; one that `ingest` made in another way is replaced
     crop:int=256,       # central square to keep, px; None: all
     size:int=128,       # width and height to resample it to, px; None: as they are
     sample:int=None,    # a uniform sample of so many images; None: all
@@ -617,7 +617,7 @@ def ingest_galaxy_zoo2(
     "The study's unlabelled SDSS images: central 256 of 424 pixels, resampled to 128, a uniform sample of 51,000 (section 2.4)"
     return ingest(src, dst, 256, 128, n, seed, labels, threshold, workers=workers)
 
-# %% ../nbs/00_data.ipynb #b12c062a
+# %% ../nbs/00_data.ipynb #bdb9519f
 def _converted(path:Path, size=None, crop=None, ident:str='', folder=None)->Path:
     "A copy of an HDF5 file at this size that opens as a memory map; made if need be"
     dst = (folder or path.parent)/f"{path.stem}_{size or 'full'}{f'_of_{crop}' if crop else ''}.h5"
@@ -625,7 +625,7 @@ def _converted(path:Path, size=None, crop=None, ident:str='', folder=None)->Path
         with h5py.File(dst,'r') as f:
             if ident and f.attrs.get('origin')==ident: return dst
     except OSError: pass
-    return _ingest_h5(path, dst, crop, size, None, 0., True, ident)
+    return _ingest_h5(path, dst, crop, size, None, 0., True, ident, replace=True)
 
 def _get_published(name:str, size=None, crop=None, labelled=True, root=None)->Survey:
     "A published survey, downloaded and converted once"

@@ -227,7 +227,7 @@ def decode_fits(
     flux = np.where(gone, sky, cube).transpose(1,2,0)
     return lupton.rgb(fit_image(np.ascontiguousarray(flux), size, crop).transpose(2,0,1))
 
-# %% ../nbs/00_files.ipynb #3379e4d5
+# %% ../nbs/00_files.ipynb #560dd806
 _exts = {'.jpg','.jpeg','.png','.tif','.tiff','.bmp','.webp'}
 _fits_exts = ('.fits','.fit','.fts','.fits.gz','.fits.fz')
 
@@ -269,26 +269,26 @@ def _sort_out(path, names:list, read, **kwargs)->ImageStore:
     if not ims: raise ValueError(f"{path} holds no images ({', '.join(sorted(_exts))}, .fits)")
     stamp,stream = kwargs.pop('stamp'),kwargs.pop('stream',None)
     if stream and base: stream = lambda some, f=stream: ((o[len(base):],b) for o,b in f({base+o for o in some}))
-    if stream: kwargs['order'] = [o for o in (n[len(base):] for n in names if n.startswith(base)) if o in set(ims)]
+    if stream: at = {n[len(base):]:i for i,n in enumerate(names) if n.startswith(base)}; kwargs['order'] = sorted(ims, key=at.get)
     return ImageStore(path, ims, lambda o: read(base+o), read(csvs[0]) if csvs else None, stamp=lambda o: stamp(base+o), stream=stream, **kwargs)
 
-# %% ../nbs/00_files.ipynb #86986a04
+# %% ../nbs/00_files.ipynb #85451c47
 def _too_big(n): return ValueError(f"unpacks to {n/1e6:,.0f} MB, too much for an image") if n>MAX_BYTES else None
 
 def _scan_folder(path)->tuple: # {name: (size, time of change)}, [(name, reason)]
     "The files below a folder, and the links that are not followed"
     seen,skipped,todo = {},[],['']
     while todo:
-        d = todo.pop()
-        with os.scandir(path/d) as it:
-            for e in it:
+        d = name = todo.pop()
+        try:
+            with os.scandir(path/d) as it: entries = list(it)
+            for e in entries:
                 name = d+e.name
-                try:
-                    if e.is_dir(follow_symlinks=False): todo.append(name+'/')
-                    elif e.is_symlink() and e.is_dir(): skipped.append((name,'is a link to a folder, which is not followed'))
-                    elif e.is_file(): seen[name] = (e.stat().st_size,e.stat().st_mtime_ns)
-                    elif e.is_symlink(): skipped.append((name,'is a link that leads nowhere'))
-                except OSError as err: skipped.append((name,f'cannot be read ({err.strerror})'))
+                if e.is_dir(follow_symlinks=False): todo.append(name+'/')
+                elif e.is_symlink() and e.is_dir(): skipped.append((name,'is a link to a folder, which is not followed'))
+                elif e.is_file(): seen[name] = (e.stat().st_size,e.stat().st_mtime_ns)
+                elif e.is_symlink(): skipped.append((name,'is a link that leads nowhere'))
+        except OSError as err: skipped.append((name,f'cannot be read ({err.strerror})'))
     return seen,skipped
 
 def _open_folder(path)->ImageStore:
@@ -305,7 +305,7 @@ def _open_folder(path)->ImageStore:
         return data
     return _sort_out(path, list(seen), read, skipped=skipped, stamp=seen.get)
 
-# %% ../nbs/00_files.ipynb #4aad08fe
+# %% ../nbs/00_files.ipynb #a4782094
 def _zip_name(o)->str:
     "File name of an archive's entry; UTF-8 that is not marked as such is recognised"
     if o.flag_bits&0x800: return o.filename
@@ -325,16 +325,16 @@ def _open_zip(path)->ImageStore:
     infos = {_zip_name(o):o for o in z.infolist() if not o.is_dir()}
     _climbers(path, infos)
     if any(o.flag_bits&1 for o in infos.values()): raise ValueError(f"{path} is encrypted; unpack it and pass the folder")
-    links = [k for k,o in infos.items() if stat.S_ISLNK(o.external_attr>>16)]
+    links = {k for k,o in infos.items() if stat.S_ISLNK(o.external_attr>>16)}
     def read(o):
         i = infos[o]
         if e:=_too_big(i.file_size): raise e
         try: return z.read(i)
         except (zipfile.BadZipFile,zlib.error,EOFError,NotImplementedError,OSError) as e: raise ValueError(f"cannot be unpacked ({e})") from None
-    return _sort_out(path, [o for o in infos if o not in set(links)], read, skipped=[(o,'is a link, which an archive may not hold') for o in links],
+    return _sort_out(path, [o for o in infos if o not in links], read, skipped=[(o,'is a link, which an archive may not hold') for o in sorted(links)],
                      stamp=lambda o: (infos[o].file_size,infos[o].CRC), changed=_watch(z.fp))
 
-# %% ../nbs/00_files.ipynb #ad20cb7d
+# %% ../nbs/00_files.ipynb #8221706b
 def _tar_members(path, f)->tuple: # {name: TarInfo}, [(name, reason)], {name: content} of every labels.csv
     "List a tar, and keep what its labels.csv say"
     members,skipped,csvs = {},[],{}
@@ -345,18 +345,18 @@ def _tar_members(path, f)->tuple: # {name: TarInfo}, [(name, reason)], {name: co
                 if m.isdir(): continue
                 _climbers(path, [name])
                 if not m.isreg() or m.issparse(): skipped.append((name,'is a link, which an archive may not hold' if m.issym() or m.islnk() else 'is not a plain file'))
-                else: members[name] = m
+                else: members.pop(name,None); members[name] = m # the last one of a name, where it is
                 if PurePosixPath(name).name=='labels.csv' and name in members and not _too_big(m.size): csvs[name] = t.extractfile(m).read()
     except (tarfile.TarError,EOFError,OSError,zlib.error) as e: raise ValueError(f"{path} is not a readable .tar ({e}); it may be cut short") from e
     return members,skipped,csvs
 
-def _tar_stream(path, some):
-    "The files `some` of a compressed tar, in the order of the archive"
+def _tar_stream(path, some, members):
+    "The files `some` of a compressed tar, in the order of the archive; of several of one name the last"
     try:
         with tarfile.open(path, mode='r|*') as t:
             for m in t:
                 name = m.name.removeprefix('./')
-                if name in some and m.isreg(): yield name,(b'' if _too_big(m.size) else t.extractfile(m).read())
+                if name in some and m.offset==members[name].offset: yield name,t.extractfile(m).read()
     except (tarfile.TarError,EOFError,OSError,zlib.error) as e: raise ValueError(f"{path} is not a readable .tar ({e}); it may be cut short") from e
 
 def _open_tar(path)->ImageStore:
@@ -375,7 +375,7 @@ def _open_tar(path)->ImageStore:
     if not plain: skipped += [(o,str(_too_big(m.size))) for o,m in members.items() if _too_big(m.size)]
     names = [o for o,m in members.items() if plain or not _too_big(m.size)]
     return _sort_out(path, names, read, skipped=skipped, stamp=lambda o: (members[o].size,members[o].mtime,members[o].chksum),
-                     stream=None if plain else lambda some: _tar_stream(path, some), changed=_watch(f))
+                     stream=None if plain else lambda some: _tar_stream(path, some, members), changed=_watch(f))
 
 # %% ../nbs/00_files.ipynb #db58d2f4
 _tar_exts = ('.tar','.tar.gz','.tgz','.tar.bz2','.tbz2','.tar.xz','.txz')
@@ -812,20 +812,24 @@ def _fill(
     if source.changed(): raise ValueError(f"{source.where} changed while it was read; nothing was kept")
     if px.n==0: raise ValueError(f"{source.where}: none of the {len(source)} images can be used; the first, {source.name(px.bad[0][0])}, {px.bad[0][1]}")
 
-# %% ../nbs/00_files.ipynb #f77d8435
+# %% ../nbs/00_files.ipynb #a9747abf
 def write_pixels(
     source,            # `ImageSource` or `H5Source`
-    dst,               # .h5 file to write; one of another plan is replaced
+    dst,               # .h5 file to write; one of another plan is replaced, one that came from elsewhere is not
     finish,            # (numbers of the images used, images, [(number, reason)], original sizes) -> (datasets, attributes)
     limit:int=None,    # use so many images; None: all
     max_bad:float=.01, # share of images that may be unusable
-    plan=()            # what else the result depends on
+    plan=(),           # what else the result depends on
+    replace=False      # replace a file that was not made like this?
 )->Path:
     "Write a source's images to a file that opens as a memory map; continues where it was interrupted"
     dst,limit = Path(dst),len(source) if limit is None else limit
     key,shape = _digest([source.plan(),list(plan),limit,FORMAT]),source.shape()
     try:
-        with one_at_a_time(dst): return dst if plan_of(dst)==key else _write(Pixels(dst, key, shape), source, finish, limit, max_bad)
+        with one_at_a_time(dst):
+            if dst.exists() and not replace and plan_of(dst) is None:
+                raise FileExistsError(errno.EEXIST, f"{dst} was not made by `ingest` and is not replaced; move it away, or choose another name")
+            return dst if plan_of(dst)==key else _write(Pixels(dst, key, shape), source, finish, limit, max_bad)
     except OSError as e:
         if e.errno in (errno.EACCES,errno.EPERM,errno.EROFS): raise PermissionError(e.errno, f"the folder {dst.parent} cannot be written to, choose another place for {dst.name}") from e
         raise

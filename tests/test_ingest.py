@@ -375,3 +375,42 @@ def test_duplicates_never_straddle(tmp_path):
         sp = make_splits(s.labels, seed, s.groups)
         assert not straddle(sp) and sorted(np.concatenate(sp))==list(range(len(s)))
     assert (get_survey(tmp_path/'a.zip').groups==s.groups).all()   # the same where nothing was ingested
+
+# ---------------------------------------------------------------- what must not be lost
+
+def test_a_file_from_elsewhere_is_not_replaced(src, dst):
+    with h5py.File(dst,'w') as f: f['images'],f['ans'] = IMAGES[:3],np.arange(3)
+    before = dst.read_bytes()
+    with pytest.raises(FileExistsError, match='a.h5 was not made by `ingest` and is not replaced') as e: ingest(src, dst, **small)
+    one_sentence(e)
+    assert dst.read_bytes()==before and left(dst.parent)==['a.h5']
+
+@pytest.mark.parametrize('kind', ['tar','tar.gz','zip'])
+def test_a_name_that_comes_twice(tmp_path, kind):
+    p = tmp_path/f'a.{kind}'
+    files_ = [*FILES.items(),('00.png',FILES['01.png'])]
+    if kind=='zip':
+        with zipfile.ZipFile(p,'w') as z:
+            with pytest.warns(UserWarning, match='Duplicate'): 
+                for k,v in files_: z.writestr(k,v)
+    else:
+        with tarfile.open(p,'w:gz' if kind=='tar.gz' else 'w') as t:
+            for k,v in files_: m = tarfile.TarInfo(k); m.size = len(v); t.addfile(m, io.BytesIO(v))
+    s = get_survey(ingest(p, tmp_path/'b.h5', **small))
+    assert len(s)==N and (s.images[s.ids.index('00.png')]==IMAGES[1]).all() and (s.images[s.ids.index('05.png')]==IMAGES[5]).all()
+
+def test_broken_cache_is_made_again(tmp_path, monkeypatch):
+    import hashlib
+    from dataclasses import replace
+    p = tmp_path/'Galaxy10_DECals.h5'
+    with h5py.File(p,'w') as f:
+        f.create_dataset('images', data=IMAGES, chunks=(7,8,8,1), compression='gzip'); f['ans'] = (np.arange(N)%10).astype(np.uint8)
+        for k in ('ra','dec','redshift','pxscale'): f[k] = np.linspace(0,1,N)
+    monkeypatch.setitem(surveys.SURVEYS, 'decals', replace(SURVEYS['decals'], sha256=hashlib.sha256(p.read_bytes()).hexdigest(), bytes=p.stat().st_size))
+    s = get_survey('decals', root=tmp_path)
+    assert (s.images==IMAGES).all() and isinstance(s.images, np.memmap)
+    (tmp_path/'Galaxy10_DECals_full.h5').write_bytes(b'broken')
+    assert (get_survey('decals', root=tmp_path).images==IMAGES).all()
+    monkeypatch.setattr(data, 'write_pixels', lambda *a, **k: (_ for _ in ()).throw(PermissionError(errno.EACCES,'no')))
+    s = get_survey('decals', root=tmp_path, size=12) # nowhere to keep it: in memory
+    assert s.images.shape==(N,12,12,3) and not isinstance(s.images, np.memmap)
