@@ -259,7 +259,7 @@ def simulate_survey(
     images = _simulate(f'sim_{k}', np.concatenate(y), size, seed)
     return Survey(images, np.r_[y[0], np.full(unlabelled,-1)], CLASSES[k], name=f'sim_{k}', simulated=True, source=f'simulated, seed {seed}')
 
-# %% ../nbs/00_data.ipynb #62a9797f
+# %% ../nbs/00_data.ipynb #4a3c3f98
 def _stem(path)->str:
     "Name of a survey from its file"
     return Path(path).name if Path(path).is_dir() else Path(path).name.split('.tar')[0].removesuffix('.tgz').rsplit('.',1)[0] or Path(path).name
@@ -283,7 +283,7 @@ def _image_source(
 )->tuple:               # ImageSource, labels (N,), classes, table, skipped
     "The images of a folder or archive, with their labels"
     store = open_store(path)
-    planes,cube = (0,1,2),None
+    planes = (0,1,2)
     if store.fits and isinstance(bands,str): store = band_files(store, bands)
     elif bands is not None: planes = tuple(_check_int(o,'bands',0) for o in bands)
     if len(planes)!=3: raise ValueError(f"`bands` must be three, blue to red, got {bands!r}")

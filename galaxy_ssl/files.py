@@ -6,10 +6,10 @@
 __all__ = ['MAX_PIXELS', 'MAX_BYTES', 'MAX_MISSING', 'GAP', 'FORMAT', 'fit_image', 'decode_image', 'psnr', 'Lupton', 'read_fits',
            'decode_fits', 'is_fits', 'ImageStore', 'climbs', 'is_archive', 'open_store', 'band_files', 'n_cores',
            'ImageSource', 'H5Source', 'no_space', 'Pixels', 'PixelSlices', 'map_images', 'atomic_path', 'check_bad',
-           'write_pixels', 'plan_of']
+           'plan_of', 'write_pixels']
 
-# %% ../nbs/00_files.ipynb #2e9b7acf
-import os, re, io, json, time, errno, zlib, random, hashlib, shutil, stat, struct, tarfile, zipfile, warnings
+# %% ../nbs/00_files.ipynb #f6b03f74
+import os, re, io, json, time, errno, zlib, hashlib, shutil, stat, struct, tarfile, zipfile, warnings
 from contextlib import contextmanager
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -812,7 +812,16 @@ def _fill(
     if source.changed(): raise ValueError(f"{source.where} changed while it was read; nothing was kept")
     if px.n==0: raise ValueError(f"{source.where}: none of the {len(source)} images can be used; the first, {source.name(px.bad[0][0])}, {px.bad[0][1]}")
 
-# %% ../nbs/00_files.ipynb #a9747abf
+# %% ../nbs/00_files.ipynb #1bcc4cc3
+FORMAT = 1  # raised when the layout or the meaning of a file changes
+
+def plan_of(path)->str:
+    "The digest of all that went into a file made by `write_pixels`; None for any other"
+    try:
+        with h5py.File(path,'r') as f: return f.attrs.get('plan')
+    except OSError: return None
+
+# %% ../nbs/00_files.ipynb #ac40c069
 def write_pixels(
     source,            # `ImageSource` or `H5Source`
     dst,               # .h5 file to write; one of another plan is replaced, one that came from elsewhere is not
@@ -834,14 +843,7 @@ def write_pixels(
         if e.errno in (errno.EACCES,errno.EPERM,errno.EROFS): raise PermissionError(e.errno, f"the folder {dst.parent} cannot be written to, choose another place for {dst.name}") from e
         raise
 
-FORMAT = 1  # raised when the layout or the meaning of a file changes
-
-def plan_of(path)->str:
-    "The digest of all that went into a file made by `write_pixels`; None for any other"
-    try:
-        with h5py.File(path,'r') as f: return f.attrs.get('plan')
-    except OSError: return None
-
+# %% ../nbs/00_files.ipynb #0e47bdab
 def _check_space(px, limit):
     "An error, before anything is done, if the disk has no room"
     need = (limit-px.n)*px.nbytes

@@ -6,9 +6,9 @@
 __all__ = ['GZ2_RULE', 'GZ2_FRACTIONS', 'read_table', 'label_ids', 'votes_to_classes', 'has_votes', 'join_table', 'folder_labels',
            'table_labels', 'match_labels']
 
-# %% ../nbs/00_labels.ipynb #1334e1c7
-import io, os, re
-from pathlib import Path, PurePosixPath
+# %% ../nbs/00_labels.ipynb #8e65b1ea
+import io, os
+from pathlib import PurePosixPath
 import numpy as np, pandas as pd
 from .surveys import CLASSES
 

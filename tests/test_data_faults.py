@@ -1,5 +1,5 @@
 "Faults of surveys and their files: what a user does wrong, and what networks and archives do. No network, no real data."
-import hashlib, zipfile
+import zipfile
 from pathlib import Path
 import cv2, h5py, numpy as np, pytest
 from galaxy_ssl import data

@@ -1,5 +1,5 @@
 "Getting images in: what disks, archives, kills and other processes do. Small images, no network, no real data."
-import errno, io, os, signal, stat, struct, subprocess, sys, tarfile, time, zipfile, zlib
+import errno, io, os, signal, stat, struct, subprocess, sys, tarfile, zipfile, zlib
 import cv2, h5py, numpy as np, pandas as pd, pytest
 from PIL import Image
 from galaxy_ssl import data, files, surveys
@@ -126,7 +126,7 @@ def test_two_processes_want_the_same(src, dst):
     a = start(src, dst, .4)
     a.stdout.readline()
     b = start(src, dst, 0)
-    (oa,ea),(ob,eb) = a.communicate(timeout=60),b.communicate(timeout=60)
+    (_,ea),(ob,eb) = a.communicate(timeout=60),b.communicate(timeout=60)
     assert a.returncode==b.returncode==0, ea+eb
     assert ob.split()==['done'] # one worked, the other found its result
     same(dst)
