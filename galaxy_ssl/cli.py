@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['main']
 
-# %% ../nbs/07_cli.ipynb #d3585ca7
-import argparse, sys
+# %% ../nbs/07_cli.ipynb #6559f1ac
+import argparse, sys, warnings
 from . import __version__
 from .surveys import SURVEYS, data_folder, download_survey, survey_state, verify_survey
 
@@ -128,7 +128,7 @@ def _parser()->_Parser:
     cmd(_report, o('path', help='.h5, .zip, .tar or folder, or the name of a survey'), *shown)
     return p
 
-# %% ../nbs/07_cli.ipynb #fd10d3ce
+# %% ../nbs/07_cli.ipynb #add341a0
 def main(
     argv:list=None # arguments; None: those of the command line
 )->int:            # exit status
@@ -136,7 +136,10 @@ def main(
     parser = _parser()
     args = parser.parse_args(argv)
     if not args.cmd: parser.print_help(); return 0
-    try: return args.run(args)
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions: warnings.simplefilter('ignore', FutureWarning) # of the libraries, to those who program
+            return args.run(args)
     except KeyboardInterrupt:
         _say('stopped; what was done is kept, the same command goes on from there' if args.cmd in ('download','ingest') else 'stopped')
         return 130
