@@ -39,11 +39,11 @@ def confusion_matrix(
     return torch.bincount(targs*n_classes+preds, minlength=n_classes**2).view(n_classes,n_classes)
 
 def f1_per_class(
-    cm:Tensor  # confusion matrix, (n_classes,n_classes)
-)->Tensor:     # (n_classes,) float64 in [0,1]; 0 where a class is neither present nor predicted
+    cm:Tensor  # confusion matrix, (n_classes,n_classes), or several of them, (...,n_classes,n_classes)
+)->Tensor:     # (...,n_classes) float64 in [0,1]; 0 where a class is neither present nor predicted
     "F1 of each class (equation 5)"
-    tp = cm.diagonal().double()
-    return 2*tp/(cm.sum(0)+cm.sum(1)).clamp(min=1)
+    tp = cm.diagonal(dim1=-2,dim2=-1).double()
+    return 2*tp/(cm.sum(-2)+cm.sum(-1)).clamp(min=1)
 
 def macro_f1(
     preds:Tensor,   # predicted classes (N,) or scores (N,n_classes)

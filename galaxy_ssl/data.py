@@ -8,7 +8,7 @@ __all__ = ['SIM_LABELLED', 'SIM_UNLABELLED', 'SIM_SIZE', 'LARGE', 'Survey', 'sim
            'SurveyItems', 'BatchTfm', 'SurveyDL', 'survey_dls', 'SURVEYS', 'SurveyInfo', 'SurveyNotFound',
            'data_folder', 'Lupton']
 
-# %% ../nbs/00_data.ipynb #4e2c91b8
+# %% ../nbs/00_data.ipynb #5766db6c
 import os, errno, json, math, random, hashlib, textwrap
 from collections import Counter
 from numbers import Integral
@@ -21,11 +21,11 @@ from fastcore.all import L, chunked, patch, store_attr
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import CategoryMap, IntToFloatTensor, Transform
 from fastai.torch_core import TensorCategory, TensorImage, default_device, to_cpu
-from .surveys import CLASSES, CLASS_COUNTS, SURVEYS, SurveyInfo, SurveyNotFound, data_folder, download_survey
+from .surveys import CLASSES, CLASS_COUNTS, SURVEYS, SurveyInfo, SurveyNotFound, bar, data_folder, download_survey
 from .simulate import simulate_images
-from .files import H5Source, ImageSource, Lupton, atomic_path, band_files, bar, check_bad, is_archive, map_images, open_store, read_fits, write_pixels
+from .files import H5Source, ImageSource, Lupton, atomic_path, band_files, check_bad, is_archive, map_images, n_cores, open_store, read_fits, write_pixels
 from .labels import match_labels
-from .quality import Duplicates, QualityReport, find_duplicates, image_checks
+from .quality import CHECKS, Duplicates, QualityReport, find_duplicates, group_pairs, image_checks, md_table, quality_report
 
 # %% ../nbs/00_data.ipynb #cfc9e8f6
 _all_ = ['SURVEYS','SurveyInfo','SurveyNotFound','data_folder','Lupton']
@@ -65,7 +65,7 @@ def _check_images(images, where:str):
     if len(images)==0: raise ValueError(f"{where}: there are no images")
     return images
 
-# %% ../nbs/00_data.ipynb #3744dedd
+# %% ../nbs/00_data.ipynb #c35a65b5
 class Survey:
     "Galaxy images with labels for some of them"
     def __init__(self,
@@ -105,14 +105,15 @@ class Survey:
     def table(self):
         if callable(self._table): self._table = self._table()
         return self._table
-    @property
-    def info(self): return SURVEYS.get(self.name)
-    @property
-    def labelled(self): return np.flatnonzero(self.labels>=0)
-    @property
-    def unlabelled(self): return np.flatnonzero(self.labels<0)
 
-# %% ../nbs/00_data.ipynb #734de7c5
+# %% ../nbs/00_data.ipynb #14375f92
+@patch(as_prop=True)
+def info(self:Survey): return SURVEYS.get(self.name)
+@patch(as_prop=True)
+def labelled(self:Survey): return np.flatnonzero(self.labels>=0)
+@patch(as_prop=True)
+def unlabelled(self:Survey): return np.flatnonzero(self.labels<0)
+
 @patch(as_prop=True)
 def counts(self:Survey)->np.ndarray: # (n_classes,)
     "Labelled images per class"
@@ -154,13 +155,7 @@ def fingerprint(self:Survey)->str:
         self._fingerprint = h.hexdigest()[:16]
     return self._fingerprint
 
-# %% ../nbs/00_data.ipynb #ee7f2591
-def _md_table(head:list, rows:list)->str:
-    "A markdown table"
-    cells = [[str(o).replace('|','\\|') for o in r] for r in [head]+rows]
-    cells.insert(1, [':--' if i==1 else '--:' for i in range(len(head))])
-    return '\n'.join('| '+' | '.join(r)+' |' for r in cells)
-
+# %% ../nbs/00_data.ipynb #97b0e13b
 @patch
 def _repr_markdown_(self:Survey):
     h,w = self.images.shape[1:3]
@@ -171,7 +166,7 @@ def _repr_markdown_(self:Survey):
     paper = self.info.counts if self.info and list(self.info.classes)==self.classes else None
     cols = ['label','class','images'] + (['in the study'] if paper else [])
     rows = [[i,c,f'{n:,}'] + ([f'{paper[i]:,}'] if paper else []) for i,(c,n) in enumerate(zip(self.classes,self.counts))]
-    return f"{head}\n\n{_md_table(cols, rows)}"
+    return f"{head}\n\n{md_table(cols, rows)}"
 
 # %% ../nbs/00_data.ipynb #f6fa0638
 def _montage(
@@ -222,7 +217,7 @@ def _mixture(
     while c.min()<least: c[c.argmin()] += 1; c[c.argmax()] -= 1
     return c
 
-# %% ../nbs/00_data.ipynb #f2961547
+# %% ../nbs/00_data.ipynb #620ed6fe
 def _simulate(
     kind:str,       # 'sim_sdss' or 'sim_decals'
     labels,         # (N,)
@@ -235,7 +230,7 @@ def _simulate(
     f = lambda i: simulate_images(kind, labels[i:i+piece], size=size, seed=seed, start=i)
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(8, n_cores())) as pool:
             return np.concatenate(list(bar(pool.map(f, starts), total=len(starts), desc=f'simulating {kind}')))
     finally: torch.set_num_threads(threads)
 
@@ -298,23 +293,24 @@ def _cube(data, planes):
     try: return read_fits(data, planes)
     except ValueError: return None
 
-# %% ../nbs/00_data.ipynb #50ba4b61
+# %% ../nbs/00_data.ipynb #0dada464
 def _open_images(path, size=None, crop=None, labelled=True, labels=None, **kwargs)->Survey:
     "A survey from image files, decoded into memory"
     src,y,classes,table,skipped = _image_source(path, size, crop, labels, labelled, **kwargs)
-    images,n,why,sizes = np.empty((len(src),*src.shape()), np.uint8),0,[],Counter()
+    images,n,done,bad,sizes = np.empty((len(src),*src.shape()), np.uint8),0,0,[],Counter()
     with bar(total=len(src), unit='img', desc=f'reading {Path(path).name}') as b:
         for x,w,px in src.blocks():
             good = [i for i,o in enumerate(w) if o is None]
             images[n:n+len(good)] = x[good] if len(good)<len(x) else x
-            n,why = n+len(good),why+w
+            bad += [(done+i,o) for i,o in enumerate(w) if o]
+            n,done = n+len(good),done+len(w)
             sizes.update(f'{i}×{j}' for i,j in filter(None,px))
-            check_bad([(i,o) for i,o in enumerate(why) if o], len(src), .01, src)
+            check_bad(bad, len(src), .01, src)
             b.update(len(w))
     if src.changed(): raise ValueError(f"{path} changed while it was read")
-    ok = np.flatnonzero([o is None for o in why])
-    if not n: raise ValueError(f"{path}: none of the {len(src)} images can be used; the first, {src.names[0]}, {why[0]}")
-    skipped += [(src.names[i],o) for i,o in enumerate(why) if o]
+    if not n: raise ValueError(f"{path}: none of the {len(src)} images can be used; the first, {src.names[0]}, {bad[0][1]}")
+    ok = np.setdiff1d(np.arange(done), [i for i,_ in bad])
+    skipped += [(src.names[i],o) for i,o in bad]
     return Survey(images[:n], y[ok], classes, _stem(path), ids=[src.names[i] for i in ok], table=table.iloc[ok],
                   skipped=skipped, source=path, made=dict(sizes=dict(sizes)))
 
@@ -419,11 +415,7 @@ def _open_h5(
     except OSError as e: raise ValueError(f"{path} is not a readable HDF5 file ({e}); it may be cut short") from e
     return Survey(images, y, classes, name or path.stem, simulated, lambda: _read_ids(same(),n), lambda: _read_table(same(),n), skipped, path, groups, made)
 
-# %% ../nbs/00_data.ipynb #fe831f0c
-def _quality(images)->tuple: # checks, Duplicates
-    "Look at every image, and for duplicates"
-    return image_checks(images),find_duplicates(images)
-
+# %% ../nbs/00_data.ipynb #5005d11c
 def _write_quality(checks, dup)->dict:
     "What was found, as datasets"
     d = {f'quality/{k}':checks[k].to_numpy() for k in checks}
@@ -436,21 +428,22 @@ def _read_quality(path)->tuple: # checks, Duplicates
         groups = f['groups'][()]
     pairs = pd.DataFrame({k:q.pop(f'pairs_{k}') for k in ('i','j','similarity','exact')})
     pairs.insert(2, 'kind', np.where(pairs.pop('exact'), 'exact', 'near'))
-    return pd.DataFrame({k:q[k] for k in _columns if k in q}),Duplicates(pairs, groups)
+    return pd.DataFrame({k:q[k] for k in CHECKS if k in q}),Duplicates(pairs, groups)
 
-_columns = list(image_checks(np.zeros((1,8,8,3),np.uint8)))
+# %% ../nbs/00_data.ipynb #5080b774
+def _printable(o)->str:
+    "A file name that every terminal can show"
+    return str(o).encode('utf-8','backslashreplace').decode()
 
-# %% ../nbs/00_data.ipynb #d8fec368
 @patch
 def report(self:Survey)->QualityReport:
     "What is in this survey, what is wrong with it, and what is there twice"
-    if 'quality' in self.made: checks,dup = _read_quality(self.made['quality'])
-    else:
-        checks,dup = _quality(self.images)
-        self._groups = dup.groups if self._groups is None else self._groups
+    checks,dup = _read_quality(self.made['quality']) if 'quality' in self.made else (None,None)
     paper = self.info.counts if self.info and not self.simulated and list(self.info.classes)==self.classes else None
-    return QualityReport(self.name, self.images, self.labels, self.classes, np.array([str(o).encode('utf-8','backslashreplace').decode() for o in self.ids], dtype=object), checks, dup,
-                         tuple((str(o).encode('utf-8','backslashreplace').decode(),w) for o,w in self.skipped), self.simulated, paper, self.made.get('sizes'))
+    rep = quality_report(self.images, self.labels, self.classes, self.name, [_printable(o) for o in self.ids], [(_printable(o),w) for o,w in self.skipped],
+                         self.simulated, paper, self.made.get('sizes'), dup, checks=checks)
+    if self._groups is None: self._groups = rep.groups
+    return rep
 
 # %% ../nbs/00_data.ipynb #f693bfef
 def _positions(o, name:str='survey')->tuple: # indices (K,), SkyCoord (K,)
@@ -480,18 +473,10 @@ def match_positions(
     i,j,sep,_ = search_around_sky(ca, cb, radius*u.arcsec)
     return pd.DataFrame(dict(i=ia[i], j=ib[j], separation=sep.arcsec)).sort_values(['i','separation'], ignore_index=True)
 
-# %% ../nbs/00_data.ipynb #3c6052a7
+# %% ../nbs/00_data.ipynb #834d6f11
 def has_positions(s:Survey)->bool:
     "Does a survey have `ra` and `dec`?"
     return {'ra','dec'}<=set(s.table)
-
-def _joined(groups, i, j)->np.ndarray:
-    "Groups after `i` and `j` were found to be the same"
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-    n = len(groups)
-    i,j = np.r_[np.arange(n),i],np.r_[groups,j]
-    return _regroup(connected_components(coo_matrix((np.ones(len(i)),(i,j)),(n,n)), directed=False)[1])
 
 @patch(as_prop=True)
 def groups(self:Survey)->np.ndarray: # int64 (N,), number of the first image of the same galaxy; itself where it is alone
@@ -500,7 +485,7 @@ def groups(self:Survey)->np.ndarray: # int64 (N,), number of the first image of 
     if not getattr(self,'_placed',False):
         if has_positions(self):
             m = match_positions(self, self, 1.)
-            self._groups = _joined(self._groups, m.i.to_numpy(), m.j.to_numpy())
+            self._groups = group_pairs(np.r_[np.arange(len(self)),m.i], np.r_[self._groups,m.j], len(self))
         self._placed = True
     return self._groups
 
@@ -512,7 +497,7 @@ def without_objects_of(self:Survey,
     "The images whose object is not in `other`; those without a position are kept"
     return self.subset(np.setdiff1d(np.arange(len(self)), match_positions(self, other, radius).i))
 
-# %% ../nbs/00_data.ipynb #2ef10c42
+# %% ../nbs/00_data.ipynb #7b38e936
 def _finisher(y, classes, ids, table, skipped, names, check:bool, **attrs):
     "What to write beside the pixels, once it is known which images were used"
     def finish(used, images, bad, sizes):
@@ -521,7 +506,7 @@ def _finisher(y, classes, ids, table, skipped, names, check:bool, **attrs):
         for k in t:
             if k in _own or '/' in str(k): continue
             data[str(k)] = t[k].to_numpy() if t[k].dtype.kind in 'iuf' else _bytes(t[k])
-        if check: data |= _write_quality(*_quality(images))
+        if check: data |= _write_quality(image_checks(images), find_duplicates(images))
         skip = skipped+[(names(i),w) for i,w in bad]
         data.update(skipped=json.dumps(skip), sizes=json.dumps(sizes))
         note = dict(classes=_bytes(classes) if classes else np.zeros(0,'S1'))
@@ -695,7 +680,7 @@ def get_survey(
     s = _get_simulated(name_or_path, size or SIM_SIZE, root)
     return s.without_labels() if labelled is False else s
 
-# %% ../nbs/00_data.ipynb #1616154b
+# %% ../nbs/00_data.ipynb #0ec92882
 class Splits(NamedTuple):
     "Indices of the three parts of a survey"
     train:np.ndarray
@@ -714,8 +699,7 @@ def _keep_together(parts, groups, n:int)->tuple:
     part = np.full(n, -1)
     for k,o in enumerate(parts): part[o] = k
     idx = np.flatnonzero(part>=0)
-    _,first,inv = np.unique(np.asarray(groups)[idx], return_index=True, return_inverse=True)
-    part[idx] = part[idx[first]][inv]
+    part[idx] = part[idx[_regroup(np.asarray(groups)[idx])]]
     return tuple(np.flatnonzero(part==k) for k in range(3))
 
 def make_splits(

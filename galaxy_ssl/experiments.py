@@ -9,7 +9,6 @@ __all__ = ['PAPER', 'PRESETS', 'METHODS', 'NAMES', 'COLORS', 'preset_with', 'par
 
 # %% ../nbs/05_experiments.ipynb #d8476a16
 import os, json, time, hashlib, math, re, ast
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from copy import deepcopy
@@ -18,15 +17,13 @@ from filelock import FileLock
 from IPython.display import Markdown
 from fastcore.basics import patch
 from fastai.basics import set_seed, default_device
-from fastai.callback.schedule import *
-from . import __version__
-from .core import (create_encoder, save_encoder, load_encoder, encoder_info, atomic_path, quiet, mins, versions, has_fast_bf16,
+from .core import (create_encoder, save_encoder, load_encoder, atomic_path, quiet, mins, versions, has_fast_bf16,
                              BestEpoch, StatusLine)
 from .data import SURVEYS, Survey, get_survey, make_splits, sample_budget, budget_counts, survey_dls, has_positions, match_positions
 from .augment import AUGMENTATIONS, make_pipeline
 from .simclr import ProjectionHead, SimCLR, simclr_learner
-from .autoencoder import autoencoder_learner, Autoencoder, show_reconstructions
-from .baseline import MODES, classifier_learner, evaluate, score_predictions, plot_confusion, Evaluation, fit_cosine
+from .autoencoder import autoencoder_learner, show_reconstructions
+from .baseline import f1_per_class, MODES, classifier_learner, evaluate, score_predictions, plot_confusion, fit_cosine
 import galaxy_ssl.core, galaxy_ssl.data, galaxy_ssl.augment, galaxy_ssl.simclr, galaxy_ssl.autoencoder, galaxy_ssl.baseline
 
 # %% ../nbs/05_experiments.ipynb #76c45469
@@ -302,8 +299,7 @@ def macro_f1_error(
     "How much macro-F1 scatters when the test images are drawn again with replacement"
     cm = np.array(confusion)
     draws = np.random.default_rng(seed).multinomial(cm.sum(), cm.ravel()/max(cm.sum(),1), size=reps).reshape(reps,*cm.shape)
-    tp = draws.diagonal(axis1=1,axis2=2)
-    return float((2*tp/np.maximum(draws.sum(1)+draws.sum(2),1)).mean(1).std())
+    return f1_per_class(torch.from_numpy(draws)).mean(-1).std(correction=0).item()
 
 @patch
 def _classifier(self:Study, n, method, mode, seed):
@@ -629,6 +625,7 @@ def show_reconstructions(self:Study, n:int=8):
     learn = self.learners['autoencoder']
     return show_reconstructions(learn.model, learn.dls.valid.one_batch()[0], n, title=f'{self.pool().name}{self._tag()}: reconstructions')
 
+# %% ../nbs/05_experiments.ipynb #plotlss1
 @patch
 def plot_losses(self:Study):
     "Draw the losses of pre-training, and the validation macro-F1 of every classifier"

@@ -462,7 +462,7 @@ def may_reduce(self:ImageSource)->bool:
         self.reduce = bool(pairs) and psnr(*zip(*pairs))>=45
     return self.reduce
 
-# %% ../nbs/00_files.ipynb #eb517ba8
+# %% ../nbs/00_files.ipynb #e82f4a64
 def _square(shape, where)->tuple:
     "`shape` (H,W,3) if it is square"
     if shape[0]!=shape[1]:
@@ -473,14 +473,10 @@ def _square(shape, where)->tuple:
 def shape(self:ImageSource)->tuple: # (H,W,3)
     "Shape of the decoded images: that of the first one that decodes"
     if self.size or self.crop: return (self.size or self.crop,)*2+(3,)
-    for o in self.names if self.store.stream is None else ():
-        try: im = self.decode(self.store.read(o))
+    for (name,data), in self._items(0, 1):
+        try: im = self.decode(self.store.read(name) if data is None else data)
         except Exception: continue
         return _square(im.shape, self.where)
-    for _,data in self.store.stream(set(self.names)) if self.store.stream else ():
-        try: return _square(self.decode(data).shape, self.where)
-        except Exception as e:
-            if 'must be square' in str(e): raise
     raise ValueError(f"{self.where}: none of the {len(self)} images decodes")
 
 @patch
@@ -791,13 +787,12 @@ def check_bad(bad, n, max_bad, source):
     if len(bad)>max_bad*n:
         raise ValueError(f"{source.where}: more than {max_bad*100:g} % of the {n} images cannot be used; the first, {source.name(bad[0][0])}, {bad[0][1]}")
 
-# %% ../nbs/00_files.ipynb #de4d19a4
+# %% ../nbs/00_files.ipynb #7b7bcd44
 def _fill(
     px:Pixels,     # open
     source,        # `ImageSource` or `H5Source`
     limit:int,     # stop at so many good images
-    max_bad:float, # share of images that may be unusable
-    check=None     # called after every block
+    max_bad:float  # share of images that may be unusable
 ):
     "Write the images of a source from where `px` stands"
     with bar(total=limit, initial=px.n, unit='img', desc=f'reading {Path(source.where).name}') as b:
@@ -821,7 +816,7 @@ def plan_of(path)->str:
         with h5py.File(path,'r') as f: return f.attrs.get('plan')
     except OSError: return None
 
-# %% ../nbs/00_files.ipynb #ac40c069
+# %% ../nbs/00_files.ipynb #160850e6
 def write_pixels(
     source,            # `ImageSource` or `H5Source`
     dst,               # .h5 file to write; one of another plan is replaced, one that came from elsewhere is not
@@ -836,9 +831,10 @@ def write_pixels(
     key,shape = _digest([source.plan(),list(plan),limit,FORMAT]),source.shape()
     try:
         with one_at_a_time(dst):
-            if dst.exists() and not replace and plan_of(dst) is None:
+            made = plan_of(dst)
+            if dst.exists() and not replace and made is None:
                 raise FileExistsError(errno.EEXIST, f"{dst} was not made by `ingest` and is not replaced; move it away, or choose another name")
-            return dst if plan_of(dst)==key else _write(Pixels(dst, key, shape), source, finish, limit, max_bad)
+            return dst if made==key else _write(Pixels(dst, key, shape), source, finish, limit, max_bad)
     except OSError as e:
         if e.errno in (errno.EACCES,errno.EPERM,errno.EROFS): raise PermissionError(e.errno, f"the folder {dst.parent} cannot be written to, choose another place for {dst.name}") from e
         raise

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import numpy as np, pandas as pd
 from .surveys import CLASSES
 
-# %% ../nbs/00_labels.ipynb #5fc7fda0
+# %% ../nbs/00_labels.ipynb #9892f8e1
 _file_cols = 'file','filename','image','id','asset_id','objid','dr7objid'
 
 def _once(col, where):
@@ -31,11 +31,13 @@ def read_table(
     df.columns = [str(o).strip() for o in df.columns]
     return df
 
+def _clean(col): return col.astype(str).str.strip().str.replace('\\','/').str.removeprefix('./')
+
 def _file_col(df, where)->str:
     "The column that names the files"
     c = next((o for o in _file_cols if o in df.columns), None)
     if c is None: raise ValueError(f"{where} must have a column `file`, got {', '.join(df.columns[:12])}")
-    df[c] = df[c].astype(str).str.strip().str.replace('\\','/').str.removeprefix('./')
+    df[c] = _clean(df[c])
     return c
 
 # %% ../nbs/00_labels.ipynb #8db00e0a
@@ -109,7 +111,7 @@ def votes_to_classes(
 
 def has_votes(df)->bool: return any(o.startswith(_smooth) for o in df.columns)
 
-# %% ../nbs/00_labels.ipynb #d2ab9f42
+# %% ../nbs/00_labels.ipynb #3033a020
 def _numeric(col):
     "A column as numbers where every entry is one; coordinates also where some are blank"
     num = pd.to_numeric(col, errors='coerce')
@@ -121,8 +123,7 @@ def _name_files(df, names, where)->str:
     have,stems = set(names),{}
     for o in names: stems.setdefault(o.rsplit('.',1)[0], o)
     for fc in [o for o in _file_cols if o in df.columns]:
-        col = df[fc].astype(str).str.strip().str.replace('\\','/').str.removeprefix('./')
-        named = [o if o in have else stems.get(o,o) for o in col]
+        named = [o if o in have else stems.get(o,o) for o in _clean(df[fc])]
         if any(o in have for o in named): break
     else:
         fc = _file_col(df, where)
@@ -173,7 +174,7 @@ def table_labels(
     if labelled: raise ValueError(f"{where} must have a column `label`, got {', '.join(df.columns[:12])}")
     return np.full(len(df),-1),[]
 
-# %% ../nbs/00_labels.ipynb #4773f74c
+# %% ../nbs/00_labels.ipynb #795e1341
 def match_labels(
     names:list,           # of the images
     csv=None,             # content of the labels.csv beside them
@@ -188,7 +189,8 @@ def match_labels(
     if isinstance(labels,str) and labels=='folders':
         y,classes = folder_labels(names, where)
         if csv is None: return list(names),y,classes,none()[3],[]
-        n,_,table,skipped = join_table(names, read_table(csv, csv_where), np.zeros(len(read_table(csv)),int), csv_where)
+        df = read_table(csv, csv_where)
+        n,_,table,skipped = join_table(names, df, np.zeros(len(df),int), csv_where)
         return n,y[pd.Index(names).get_indexer(n)],classes,table,skipped
     if labels is not None:
         csv_where = str(labels) if isinstance(labels,(str,os.PathLike)) else 'the table of labels'
