@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UpBlock', 'ResNetDecoder', 'Reconstruct', 'Autoencoder', 'autoencoder_learner', 'show_reconstructions']
 
-# %% ../nbs/03_autoencoder.ipynb #18430891
+# %% ../nbs/03_autoencoder.ipynb #15ecf61e
 import math
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from fastcore.basics import patch
 from fastai.basics import Callback, Learner, Adam, MSELossFlat, L
 from fastai.callback.channelslast import ChannelsLast
-from .core import Autocast, create_encoder, STEMS
+from .core import Autocast, NoWaiting, create_encoder, STEMS
 from .augment import make_pipeline
 
 # %% ../nbs/03_autoencoder.ipynb #599b4d8a
@@ -83,7 +83,7 @@ class Autoencoder(nn.Module):
     def __init__(self, encoder, decoder): super().__init__(); self.encoder,self.decoder = encoder,decoder
     def forward(self, x): return self.decoder(self.encoder(x))
 
-# %% ../nbs/03_autoencoder.ipynb #7370cf34
+# %% ../nbs/03_autoencoder.ipynb #c919b8e4
 def autoencoder_learner(
     dls,                         # batches of square pictures, labels are ignored; see `survey_dls`
     encoder:nn.Module|None=None, # made by `create_encoder`; None: a new ResNet-18
@@ -101,7 +101,7 @@ def autoencoder_learner(
     if views is not None and not callable(views): views = make_pipeline(views, size=size, p=p)
     decoder = decoder or ResNetDecoder(encoder.num_features, size, encoder.config['stem'], chans)
     return Learner(dls, Autoencoder(encoder, decoder), loss_func=MSELossFlat(), lr=lr, opt_func=opt_func,
-                   cbs=[ChannelsLast(), Reconstruct(views), Autocast(autocast)]+L(cbs), **kwargs)
+                   cbs=[ChannelsLast(), Reconstruct(views), Autocast(autocast), NoWaiting()]+L(cbs), **kwargs)
 
 # %% ../nbs/03_autoencoder.ipynb #94b08c2e
 @patch

@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['MODES', 'confusion_matrix', 'f1_per_class', 'macro_f1', 'Standardize', 'Classifier', 'encoder_splitter',
-           'feature_dls', 'ChannelsLastBatch', 'classifier_learner', 'Evaluation', 'evaluate', 'score_predictions',
-           'plot_confusion']
+           'feature_dls', 'classifier_learner', 'Evaluation', 'evaluate', 'score_predictions', 'plot_confusion']
 
-# %% ../nbs/04_baseline.ipynb #5a7c14f6
+# %% ../nbs/04_baseline.ipynb #5c117699
 import numpy as np, pandas as pd
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
@@ -18,11 +17,11 @@ from fastai.basics import (Callback, Learner, DataLoaders, DataLoader, Adam, L, 
 from fastai.callback.schedule import combine_scheds, ParamScheduler, SchedCos
 from torch.utils.data import TensorDataset
 from fastai.callback.channelslast import ChannelsLast
-from .core import Autocast, create_encoder, extract_features
+from .core import Autocast, ChannelsLastBatch, NoWaiting, create_encoder, extract_features
 from .augment import make_pipeline
 from .data import SurveyDL
 
-# %% ../nbs/04_baseline.ipynb #f65e9995
+# %% ../nbs/04_baseline.ipynb #cf3af5eb
 def confusion_matrix(
     preds:Tensor,   # predicted classes (N,) or scores (N,n_classes)
     targs:Tensor,   # true classes, (N,), 0 to n_classes-1
@@ -113,13 +112,7 @@ def feature_dls(
     fdls.vocab,fdls.c = dls.vocab,dls.c
     return fdls.to(next(encoder.parameters()).device)
 
-# %% ../nbs/04_baseline.ipynb #6fbb9d22
-class ChannelsLastBatch(Callback):
-    "Lay pictures out as `ChannelsLast` lays out the weights"
-    order = Autocast.order-5
-    def before_batch(self): self.learn.xb = tuple(x.as_subclass(Tensor).contiguous(memory_format=torch.channels_last) if x.ndim==4 else x for x in self.xb)
-
-# %% ../nbs/04_baseline.ipynb #fd7151fc
+# %% ../nbs/04_baseline.ipynb #799e2fcc
 MODES = ('supervised','linear','finetune')
 
 def classifier_learner(
@@ -141,7 +134,7 @@ def classifier_learner(
     if mode=='linear':
         dls = feature_dls(dls, encoder, bs=dls.bs)
         model.norm.measure(dls.train.dataset.tensors[0].to(dls.device))
-    else: cbs = [ChannelsLast(), ChannelsLastBatch(), Autocast(autocast)]+L(cbs)
+    else: cbs = [ChannelsLast(), ChannelsLastBatch(), Autocast(autocast), NoWaiting()]+L(cbs)
     lr = 1e-2 if lr is None else lr
     if mode=='finetune': kwargs = dict(splitter=encoder_splitter, lr=slice(lr*encoder_lr,lr)) | kwargs
     else: kwargs = dict(lr=lr) | kwargs

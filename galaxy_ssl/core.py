@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['STEMS', 'create_encoder', 'versions', 'save_encoder', 'encoder_info', 'load_encoder', 'has_fast_bf16', 'Autocast',
-           'extract_features', 'BestEpoch', 'StatusLine', 'mins', 'StatusCallback', 'quiet']
+           'ChannelsLastBatch', 'NoWaiting', 'extract_features', 'BestEpoch', 'StatusLine', 'mins', 'StatusCallback',
+           'quiet']
 
-# %% ../nbs/00_core.ipynb #1c8bec4c
+# %% ../nbs/00_core.ipynb #9c45fcb3
 import os, sys, json, time, hashlib, platform
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from torch import nn, Tensor
 from safetensors.torch import save_file, load_file
 from fastai.basics import (Callback, Learner, CancelFitException, set_seed, to_float, store_attr, patch, defaults)
 from fastai.callback.tracker import TrackerCallback
+from fastai.learner import AvgSmoothLoss, Recorder
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.progress import ProgressCallback
 from .files import atomic_path
@@ -53,7 +55,7 @@ def create_encoder(
     _set_stem(net, stem, in_chans)
     return net
 
-# %% ../nbs/00_core.ipynb #61d2e2a2
+# %% ../nbs/00_core.ipynb #be7bcef7
 def versions()->dict: # distribution name -> version, and the Python version
     "Versions of what the numbers depend on"
     r = {'python': platform.python_version()}
@@ -113,7 +115,7 @@ def load_encoder(
     enc.info = info
     return enc.eval()
 
-# %% ../nbs/00_core.ipynb #18cbbd15
+# %% ../nbs/00_core.ipynb #beac7869
 def has_fast_bf16(
     device='cpu' # device or its name
 )->bool:
@@ -131,6 +133,7 @@ class Autocast(Callback):
     ): self.enabled,self.ctx = enabled,None
     def before_batch(self):
         dev = self.learn.xb[0].device
+        if dev.type=='cuda' and any(isinstance(cb, MixedPrecision) for cb in self.learn.cbs): return # `to_fp16`, `to_bf16`: fastai does it
         on = has_fast_bf16(dev) if self.enabled is None else self.enabled
         self.ctx = torch.autocast(dev.type, dtype=torch.bfloat16, enabled=on)
         self.ctx.__enter__()
@@ -142,6 +145,36 @@ class Autocast(Callback):
         self.learn.pred = to_float(self.pred)
     def after_cancel_batch(self): self._exit()
     def after_cancel_fit(self): self._exit()
+
+# %% ../nbs/00_core.ipynb #26102094
+class ChannelsLastBatch(Callback):
+    "Lay pictures out as `ChannelsLast` lays out the weights"
+    order = Autocast.order-4
+    def before_batch(self): self.learn.xb = tuple(x.as_subclass(Tensor).contiguous(memory_format=torch.channels_last) if x.ndim==4 else x for x in self.xb)
+
+# %% ../nbs/00_core.ipynb #64d24c83
+class _SmoothLossThere(AvgSmoothLoss):
+    "fastai's running loss, kept on its device"
+    def reset(self): self.count,self.val = 0,None
+    def accumulate(self, learn):
+        loss = learn.loss.detach().mean()
+        self.count += 1
+        self.val = torch.lerp(loss, torch.zeros_like(loss) if self.val is None else self.val, self.beta)
+
+class NoWaiting(Callback):
+    "Keep the running loss on the GPU until the end of an epoch"
+    order,run_valid = Recorder.order+1,False
+    def __init__(self,
+        enabled:bool|None=None # None: where training is not on the CPU
+    ): self.enabled = enabled
+    def before_fit(self):
+        on = self.dls.device is not None and torch.device(self.dls.device).type!='cpu' if self.enabled is None else self.enabled
+        if on and hasattr(self.learn,'recorder'):
+            self.recorder.smooth_loss = _SmoothLossThere(self.recorder.smooth_loss.beta)
+            self.recorder.smooth_loss.reset()
+    def after_train(self):
+        there = [o for o in self.recorder.losses if not o.is_cpu] if hasattr(self.learn,'recorder') else []
+        if there: self.recorder.losses[-len(there):] = list(torch.stack(there).cpu()) # one transfer
 
 # %% ../nbs/00_core.ipynb #c339787d
 @torch.no_grad()

@@ -768,9 +768,9 @@ def _resizer(size:int):
     "A function that resamples a batch to `size`², averaging where it shrinks"
     return lambda x: x if x.shape[-2:]==(size,size) else F.interpolate(x, (size,size), mode='bilinear', antialias=True).clamp(0,1)
 
-# %% ../nbs/00_data.ipynb #0521a206
+# %% ../nbs/00_data.ipynb #cb43c713
 class SurveyDL(TfmdDL):
-    "Batches of a survey: `TensorImage` float (N,3,H,W) in [0,1] and `TensorCategory` (N)"
+    "Batches of a survey: `TensorImage` float (N,3,H,W) in [0,1], `channels_last`, and `TensorCategory` (N)"
     def __init__(self,
         survey:Survey,      # where the images are
         idx=None,           # which ones, with repeats if wanted; None: all
@@ -781,13 +781,16 @@ class SurveyDL(TfmdDL):
         augment=None,       # callable on a float batch
         device=None,        # None: fastai's default
         with_y:bool=True,   # labels in the batch?
+        as_float:bool=True, # float in [0,1]; False: bytes as they are, for views that take them
         **kwargs
     ):
         self.survey,self.idx = survey,np.arange(len(survey)) if idx is None else _check_idx(survey,idx,'idx')
-        store_attr('size,augment,with_y')
+        if not as_float and (size or augment): raise ValueError(f"`as_float=False` leaves the images as they are, got size={size} and augment={augment!r}")
+        store_attr('size,augment,with_y,as_float')
         kwargs.pop('num_workers', None)
         if 'after_batch' not in kwargs:
-            kwargs['after_batch'] = [IntToFloatTensor(), *([BatchTfm(_resizer(size))] if size else []), *([BatchTfm(augment)] if augment else [])]
+            bytes_ = not as_float or not size and getattr(augment,'takes_bytes',False)
+            kwargs['after_batch'] = [*([] if bytes_ else [IntToFloatTensor()]), *([BatchTfm(_resizer(size))] if size else []), *([BatchTfm(augment)] if augment else [])]
         super().__init__(SurveyItems(survey,self.idx), bs=_check_int(bs,'bs'), shuffle=shuffle, drop_last=drop_last, num_workers=0,
                          device=default_device() if device is None else device, **kwargs)
         self._n_inp = 1
@@ -798,21 +801,45 @@ class SurveyDL(TfmdDL):
     @property
     def c(self): return len(self.survey.classes)
 
-# %% ../nbs/00_data.ipynb #bcd32041
+# %% ../nbs/00_data.ipynb #a74ff96e
+class _Copier:
+    "Takes batches to a GPU on a stream of their own; elsewhere it leaves them to fastai"
+    def __init__(self, device):
+        self.device = torch.device(device) if device is not None and torch.device(device).type=='cuda' else None
+        self.stream = self.device and torch.cuda.Stream(self.device)
+    def send(self, ts): # in the thread that fetches
+        if self.device is None: return ts,None
+        with torch.cuda.stream(self.stream): return [t.pin_memory().to(self.device, non_blocking=True) for t in ts],self.stream.record_event()
+    def receive(self, ts, event): # in the thread that trains
+        if event is not None:
+            now = torch.cuda.current_stream(self.device)
+            now.wait_event(event)                # makes the GPU wait, not the host
+            for t in ts: t.record_stream(now)
+        return ts
+
 @patch
 def create_batches(self:SurveyDL, samps):
-    "Fetch whole batches by position"
-    for pos in chunked(samps, self.bs, self.drop_last):
+    "Fetch whole batches by position, always one ahead"
+    copier,ahead,pool = _Copier(self.device),None,ThreadPoolExecutor(1)
+    def fetch(pos):
         i = self.idx[np.array(pos)]
-        x = TensorImage(torch.from_numpy(self.survey.images[i]).permute(0,3,1,2).contiguous())
-        yield (x,TensorCategory(torch.from_numpy(self.survey.labels[i]))) if self.with_y else (x,)
+        return copier.send([torch.from_numpy(np.asarray(o[i])) for o in (self.survey.images,self.survey.labels)[:1+self.with_y]])
+    def ready(job):
+        x,*y = copier.receive(*job.result())
+        return (TensorImage(x.permute(0,3,1,2)),*map(TensorCategory, y))
+    try:
+        for pos in chunked(samps, self.bs, self.drop_last):
+            job,ahead = ahead,pool.submit(fetch, pos)
+            if job: yield ready(job)
+        if ahead: yield ready(ahead)
+    finally: pool.shutdown(wait=False, cancel_futures=True)
 
 @patch
 def randomize(self:SurveyDL):
     "Tie the next epoch's order to Python's random state"
     if self.shuffle: self.rng = random.Random(random.getrandbits(64))
 
-# %% ../nbs/00_data.ipynb #3b0e67d1
+# %% ../nbs/00_data.ipynb #6f5faab8
 def _as_items(o, s:Survey, idx)->tuple: # survey, indices
     "What `test_dl` was given, as a survey and indices into it"
     if o is None: return s,idx
@@ -830,11 +857,12 @@ def new(self:SurveyDL,
 )->SurveyDL:
     "A loader like this one, over the same or other images"
     s,idx = _as_items(dataset, self.survey, self.idx)
-    old = {k:getattr(self,k) for k in 'bs shuffle drop_last size augment device after_batch with_y'.split()}
+    old = {k:getattr(self,k) for k in 'bs shuffle drop_last size augment device after_batch with_y as_float'.split()}
+    if {'size','augment','as_float'}&set(kwargs): old.pop('after_batch') # made for the old ones
     if dataset is not None: old['with_y'] = bool((s.labels[idx]>=0).any())
     return SurveyDL(s, idx, **{**old, **kwargs, 'do_setup':False})
 
-# %% ../nbs/00_data.ipynb #042462b9
+# %% ../nbs/00_data.ipynb #da97808f
 def _name(dl, y)->str: return dl.survey.classes[int(y)] if int(y)>=0 else 'unlabelled'
 
 def _xy(b)->tuple:
@@ -852,7 +880,8 @@ def _pixels(dl, x)->np.ndarray:
     x = TensorImage(x)
     for f in reversed(dl.after_batch.fs):
         if not isinstance(f, IntToFloatTensor): x = f.decode(x) # which would cut off decimals
-    return (to_cpu(x).as_subclass(Tensor)*255).clamp(0,255).round().byte().permute(0,2,3,1).numpy()
+    x = to_cpu(x).as_subclass(Tensor)
+    return (x if x.dtype==torch.uint8 else (x*255).clamp(0,255).round().byte()).permute(0,2,3,1).numpy()
 
 def _show_grid(dl, x, titles, colors, max_n, ncols, figsize, dpi):
     "Draw a batch with a title on each image"
