@@ -367,7 +367,7 @@ def plan(self:Pipeline,
         size_hw = aug.out_size(size_hw)
     return steps
 
-# %% ../nbs/01_augment.ipynb #ddb59737
+# %% ../nbs/01_augment.ipynb #51435078
 def _some(aug, idx, params, gen, x):
     "A step on the images that it treats"
     i = to_device(idx, x)
@@ -385,8 +385,10 @@ def _spread(aug, idx, params, n):
 
 def _stage(aug, idx, params, n, gen):
     "A step that stands alone"
-    each = [None]*n
-    for i,f in zip(idx, aug.each(params, len(idx))): each[i] = f
+    def each():
+        fs = [None]*n
+        for i,f in zip(idx, aug.each(params, len(idx))): fs[i] = f
+        return fs
     return Stage(batch=lambda x: _some(aug, idx, params, gen, x), each=each, local=aug.local)
 
 @patch
