@@ -158,27 +158,27 @@ def _check_size(size):
     if n<1: raise ValueError(f"`size` must be at least 1 pixel, got {n}")
     return n
 
-# %% ../nbs/01_augment.ipynb #bb9385db
+# %% ../nbs/01_augment.ipynb #8e4eaef6
 def _fallback(h, w, ratio):
     "Central box that torchvision uses where ten draws did not fit"
     bw,bh = w,h
     if   w/h < min(ratio): bh = max(1, round(w/min(ratio)))
     elif w/h > max(ratio): bw = max(1, round(h*max(ratio)))
-    return torch.tensor([(h-bh)//2, (w-bw)//2, bh, bw])
+    return np.array([(h-bh)//2, (w-bw)//2, bh, bw])
 
 @patch
 def draw(self:CropResize, n, size_hw, generator=None):
     "`box` (N,4): top, left, height and width in pixels"
     h,w = size_hw
-    area = _uniform((n,10), *self.scale, generator)*(h*w)
-    ratio = _uniform((n,10), *(math.log(o) for o in self.ratio), generator).exp()
-    bw,bh = (area*ratio).sqrt().round().long(), (area/ratio).sqrt().round().long()
+    area = _uniform((n,10), *self.scale, generator).numpy()*(h*w)
+    ratio = np.exp(_uniform((n,10), *(math.log(o) for o in self.ratio), generator).numpy()) # torch would wake its threads for this
+    bw,bh = (np.sqrt(o).round().astype(int) for o in (area*ratio,area/ratio))
     fits = (bw>0) & (bw<=w) & (bh>0) & (bh<=h)
-    first = fits.int().argmax(1, keepdim=True)
-    bw,bh = bw.gather(1, first)[:,0], bh.gather(1, first)[:,0]
-    u = torch.rand(2, n, generator=generator)
-    top,left = ((o*(side-b+1)).long().minimum(side-b) for o,side,b in zip(u, (h,w), (bh,bw)))
-    return dict(box=torch.where(fits.any(1, keepdim=True), torch.stack([top,left,bh,bw], 1), _fallback(h, w, self.ratio)))
+    first = (np.arange(n),fits.argmax(1))
+    bw,bh = bw[first],bh[first]
+    top,left = (np.minimum(o*(side-b+1), side-b).astype(int) for o,side,b in zip(torch.rand(2, n, generator=generator).numpy(), (h,w), (bh,bw)))
+    box = np.where(fits.any(1)[:,None], np.stack([top,left,bh,bw], 1), _fallback(h, w, self.ratio))
+    return dict(box=torch.from_numpy(box))
 
 # %% ../nbs/01_augment.ipynb #e5348e84
 class Flip(Move):

@@ -6,8 +6,9 @@
 __all__ = ['LUMA', 'BRIGHTNESS', 'CONTRAST', 'SATURATION', 'HUE', 'NOTHING', 'WHEEL', 'Geometry', 'to_device', 'blur', 'resample',
            'compose_colour', 'clip01', 'colour', 'normal', 'moves', 'Stage', 'run_torch', 'new_images', 'run_opencv']
 
-# %% ../nbs/01_views.ipynb #e5d34cbc
-import math, sys
+# %% ../nbs/01_views.ipynb #59c7118c
+import math, os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 import cv2, numpy as np
 import torch, torch.nn.functional as F
@@ -349,20 +350,19 @@ def normal(
     n = hw[0]*hw[1]*3
     return _lut16(rng.random_raw((n+3)//4).view(np.uint16)[:n].reshape(*hw,3), _quantiles(mean, std))
 
-# %% ../nbs/01_views.ipynb #8e1b2c8d
-_FINE,_EXACT = 1.11,1.5 # old pixels per new one above which two samples are closer to the triangle than one; above which they no longer do
+# %% ../nbs/01_views.ipynb #4d703e63
+_FINE,_SMOOTH = 1.11,1.6 # old pixels per new one above which two samples are closer to the triangle than one; above which a Gaussian is closer still
 
-def _move(M, part, turned, var, intact, kind, fine, flip, hw, nearest):
+def _move(M, part, turned, var, intact, same, fine, flip, hw, nearest):
     "How OpenCV makes one image: (part of the source, function, its argument), or None"
+    if same: return None
     (h,w),(fx,fy) = hw,fine
-    if kind==2: return None
-    if kind==1: return part,_weights_cv,(M,part,hw)
-    if intact: return part,_resize_cv,((w*fx,h*fy), flip if flip<2 else None, (w,h))
+    kernels = None if nearest or max(var)<.01 else [_gaussians([o])[0] if o else np.ones(1, np.float32) for o in var]
+    if intact: return part,_resize_cv,((w*fx,h*fy), kernels, flip if flip<2 else None, (w,h))
     (l,t,_,_),((sx,a,ox),(c,sy,oy)) = part,M
     A = np.array([[sx/fx,a/fy,ox-l+sx*(.5/fx-.5)+a*(.5/fy-.5)],[c/fx,sy/fy,oy-t+c*(.5/fx-.5)+sy*(.5/fy-.5)]])
-    kernel = _gaussians([var])[0] if turned and var>.01 and not nearest else None
     flags = cv2.WARP_INVERSE_MAP|(cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR)
-    return part,_warp_cv,(A, (w*fx,h*fy), kernel, flags, cv2.BORDER_CONSTANT if turned else cv2.BORDER_REPLICATE, (w,h))
+    return part,_warp_cv,(A, (w*fx,h*fy), kernels, flags, cv2.BORDER_CONSTANT if turned else cv2.BORDER_REPLICATE, (w,h))
 
 def moves(
     geo:Geometry
@@ -371,36 +371,29 @@ def moves(
     M,whole,up = geo.M.round(9),_whole(geo.box, geo.hw_in).astype(int),~geo.turned
     s = M[:,[0,1],[0,1]]                                            # scale along x and y
     same = up&(M==np.eye(3)[:2]).all((1,2))&(geo.hw==geo.hw_in)
-    kind = np.where(same, 2, up&(abs(s).max(1)>_EXACT))
-    fine = np.where(up[:,None]&(abs(s)>_FINE), 2, 1)
+    much = up&(abs(s).max(1)>_SMOOTH)
+    fine = np.where((up&~much)[:,None]&(abs(s)>_FINE), 2, 1)
+    var = np.where(up[:,None], much[:,None]*np.maximum(s**2-1, 0)/6, _shrink_var(M)[:,None])
     intact = up&(abs(geo.box-whole)<1e-5).all(1)
     flip = np.array([[2,0],[1,-1]])[(s[:,0]<0)*1,(s[:,1]<0)*1]     # in OpenCV's code; 2 = none
-    rows = (M, whole, geo.turned, _shrink_var(M), intact, kind, fine, flip)
+    rows = (M, whole, geo.turned, var, intact, same, fine, flip)
     return [_move(*o, geo.hw, geo.nearest) for o in zip(*(r.tolist() for r in rows))]
 
-# %% ../nbs/01_views.ipynb #c55df631
+# %% ../nbs/01_views.ipynb #848a51cf
 def _mean_of(y, size, wh):
     "From twice as fine to the size wanted: a mean of two, or of four"
     return y if size==wh else cv2.resize(y, wh, interpolation=cv2.INTER_LINEAR)
 
 def _resize_cv(a, arg, rng=None):
-    size,flip,wh = arg
+    size,kernels,flip,wh = arg
+    if kernels: a = cv2.sepFilter2D(a, -1, *kernels, borderType=cv2.BORDER_REPLICATE)
     y = _mean_of(cv2.resize(a, size, interpolation=cv2.INTER_LINEAR), size, wh)
     return y if flip is None else cv2.flip(y, flip)
 
 def _warp_cv(a, arg, rng=None):
-    A,size,kernel,flags,border,wh = arg
-    if kernel is not None: a = cv2.sepFilter2D(a, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    A,size,kernels,flags,border,wh = arg
+    if kernels: a = cv2.sepFilter2D(a, -1, *kernels, borderType=cv2.BORDER_REPLICATE)
     return _mean_of(cv2.warpAffine(a, A, size, flags=flags, borderMode=border), size, wh)
-
-def _weights_cv(a, arg, rng=None):
-    "Antialiased weights of rows, then of columns"
-    M,(l,t,_,_),hw = arg
-    M,box = torch.tensor([M]),torch.tensor([[0,0,a.shape[1],a.shape[0]]])
-    M[0,:,2] -= torch.tensor([l,t])
-    rows,cols = (_axis(M, box, k, a.shape[1-k], hw[1-k])[0].numpy() for k in (1,0))
-    y = (rows@a.reshape(len(a),-1)).reshape(hw[0],-1,3)
-    return cv2.transpose((cols@cv2.transpose(y).reshape(a.shape[1],-1)).reshape(hw[1],-1,3))
 
 def _fade_cv(a, arg, rng=None):
     "Black outside the frames of later rotations"
@@ -472,20 +465,21 @@ def _steps_cv(stages, n, raw)->_Steps:
     for i in range(n): steps.unit(i)
     return steps
 
-# %% ../nbs/01_views.ipynb #7b57d2f6
-_blocks = [] # of memory, float32, for results
+# %% ../nbs/01_views.ipynb #5f38dff5
+_blocks,_blocks_lock = [np.empty(1, np.float32)],threading.Lock() # memory of results, float32
+_FREE = [sys.getrefcount(o) for o in _blocks][0]                  # references to a block that no tensor holds
 
 def new_images(n:int, hw:tuple)->Tensor:
     "An uninitialised batch, float32 (n,3,*hw) in `channels_last` layout, in memory that was used before where possible"
     size = n*hw[0]*hw[1]*3
-    free = [o for o in _blocks if o.size==size and sys.getrefcount(o)==3] # in the list, as `o`, and as an argument: no tensor holds it
-    block = free[0] if free else np.empty(size, np.float32)
-    if not free and size>2**18:
-        _blocks[:] = [o for o in _blocks if sys.getrefcount(o)>3 or o.size==size][-7:]
-        _blocks.append(block)
-    return torch.from_numpy(block).view(n, *hw, 3).permute(0,3,1,2)
+    with _blocks_lock:
+        block = next((o for o in _blocks if o.size==size and sys.getrefcount(o)==_FREE), None)
+        if block is None:
+            block = np.empty(size, np.float32)
+            if size>2**18: _blocks[:] = [o for o in _blocks if o.size==size or sys.getrefcount(o)>_FREE][-7:]+[block]
+        return torch.from_numpy(block).view(n, *hw, 3).permute(0,3,1,2)
 
-# %% ../nbs/01_views.ipynb #a3f2c06f
+# %% ../nbs/01_views.ipynb #fc8970c4
 def _read(
     im,          # one image as the batch holds it: (H,W,3) or three planes (3,H,W), uint8 or float32
     planes:bool,
@@ -498,6 +492,22 @@ def _read(
     if not planes: return im.astype(np.float32, 'C')
     return cv2.merge([np.ascontiguousarray(o) for o in im]).astype(np.float32, copy=False)
 
+class _Brisk:
+    "Within: Python's threads take turns every 0.1 ms, OpenCV has none; whoever leaves last restores both"
+    lock,depth = threading.Lock(),0
+    def __enter__(self):
+        with self.lock:
+            if not _Brisk.depth: _Brisk.old = sys.getswitchinterval(),cv2.getNumThreads()
+            _Brisk.depth += 1
+            sys.setswitchinterval(1e-4); cv2.setNumThreads(1)
+    def __exit__(self, *_):
+        with self.lock:
+            _Brisk.depth -= 1
+            if not _Brisk.depth: sys.setswitchinterval(_Brisk.old[0]); cv2.setNumThreads(_Brisk.old[1])
+
+@lru_cache(maxsize=None)
+def _pool(pid): return ThreadPoolExecutor(2, thread_name_prefix='views') # `pid`: a forked process has none of its parent's threads
+
 def run_opencv(
     x:Tensor,     # images, uint8 or float32 (N,3,H,W) on the CPU, any strides; left as they are
     stages:list,  # of `Stage`
@@ -505,17 +515,19 @@ def run_opencv(
     out:Tensor=None # float32 (N,3,h,w) in `channels_last` layout to write to; None: new
 )->Tensor:        # `out`
     "Carry out a plan on the CPU, image by image"
-    hw = next((s.move.hw for s in reversed(stages) if s.move is not None), tuple(x.shape[2:]))
+    n,hw = len(x),next((s.move.hw for s in reversed(stages) if s.move is not None), tuple(x.shape[2:]))
     planes = x.stride(1)!=1
     src = (x if planes else x.permute(0,2,3,1)).numpy()
-    if out is None: out = new_images(len(x), hw)
-    dst,rng,steps = out.permute(0,2,3,1).numpy(),np.random.SFC64(seed),_steps_cv(stages, len(x), x.dtype==torch.uint8)
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        for i,(part,todo) in enumerate(zip(steps.part, steps.todo)):
-            a = _read(src[i], planes, part)
-            for f,arg in todo: a = f(a, arg, rng)
+    if out is None: out = new_images(n, hw)
+    dst,steps = out.permute(0,2,3,1).numpy(),_steps_cv(stages, n, x.dtype==torch.uint8)
+    def work(first, last):
+        for i in range(first, last):
+            if i%32==0: rng = np.random.SFC64([seed,i])
+            a = _read(src[i], planes, steps.part[i])
+            for f,arg in steps.todo[i]: a = f(a, arg, rng)
             cv2.threshold(a, 1, 1, cv2.THRESH_TRUNC, dst[i]) # a copy, without the 1.0000001 that rounding may leave
-    finally: cv2.setNumThreads(threads)
+    with _Brisk():
+        half = -(-n//64)*32
+        if half<n and torch.get_num_threads()>1: list(_pool(os.getpid()).map(work, (0,half), (half,n)))
+        else: work(0, n)
     return out
