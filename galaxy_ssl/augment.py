@@ -96,10 +96,10 @@ class GaussianNoise(Augmentation):
     def each(self, params, n): return [lambda a, rng: clip01(cv2.add(a, normal(rng, a.shape[:2], self.mean, self.std), a))]*n
     def describe(self): return f"normal noise of mean {self.mean:g} and standard deviation {self.std:g}, clamped to [0,1]"
 
-# %% ../nbs/01_augment.ipynb #965ed3d2
+# %% ../nbs/01_augment.ipynb #df09a765
 class Gray(Recolour):
     "Turn an image grey with probability `p` (Table 5)"
-    name,local = 'gray',True
+    name = 'gray'
     def __init__(self,
         p:float=.2  # probability per image, 0 to 1
     ):

@@ -24,7 +24,7 @@ from .augment import AUGMENTATIONS, make_pipeline
 from .simclr import ProjectionHead, SimCLR, simclr_learner
 from .autoencoder import autoencoder_learner, show_reconstructions
 from .baseline import f1_per_class, MODES, classifier_learner, evaluate, score_predictions, plot_confusion, fit_cosine
-import galaxy_ssl.core, galaxy_ssl.data, galaxy_ssl.augment, galaxy_ssl.simclr, galaxy_ssl.autoencoder, galaxy_ssl.baseline
+import galaxy_ssl.core, galaxy_ssl.data, galaxy_ssl.views, galaxy_ssl.augment, galaxy_ssl.simclr, galaxy_ssl.autoencoder, galaxy_ssl.baseline
 
 # %% ../nbs/05_experiments.ipynb #76c45469
 _budgets = lambda *v: dict(zip((3,30,300,0), v))   # labels per class -> value; 0 stands for all
@@ -138,7 +138,7 @@ def _digest(o, n=12): return hashlib.sha256(json.dumps(o, sort_keys=True, defaul
 @lru_cache
 def _code_digest():
     "A digest of the modules that pre-training runs"
-    mods = (galaxy_ssl.core,galaxy_ssl.data,galaxy_ssl.augment,galaxy_ssl.simclr,galaxy_ssl.autoencoder)
+    mods = (galaxy_ssl.core,galaxy_ssl.data,galaxy_ssl.views,galaxy_ssl.augment,galaxy_ssl.simclr,galaxy_ssl.autoencoder)
     return hashlib.sha256(b''.join(Path(m.__file__).read_bytes() for m in mods)).hexdigest()[:12]
 
 class Study:

@@ -479,7 +479,7 @@ def new_images(n:int, hw:tuple)->Tensor:
             if size>2**18: _blocks[:] = [o for o in _blocks if o.size==size or sys.getrefcount(o)>_FREE][-7:]+[block]
         return torch.from_numpy(block).view(n, *hw, 3).permute(0,3,1,2)
 
-# %% ../nbs/01_views.ipynb #fc8970c4
+# %% ../nbs/01_views.ipynb #1fdaf336
 def _read(
     im,          # one image as the batch holds it: (H,W,3) or three planes (3,H,W), uint8 or float32
     planes:bool,
@@ -506,7 +506,14 @@ class _Brisk:
             if not _Brisk.depth: sys.setswitchinterval(_Brisk.old[0]); cv2.setNumThreads(_Brisk.old[1])
 
 @lru_cache(maxsize=None)
-def _pool(pid): return ThreadPoolExecutor(2, thread_name_prefix='views') # `pid`: a forked process has none of its parent's threads
+def _pool(): return ThreadPoolExecutor(2, thread_name_prefix='views')
+
+def _after_fork():
+    "A child has none of its parent's threads: not those of the pool, nor one that held a lock"
+    global _blocks_lock
+    _blocks_lock,_Brisk.lock,_Brisk.depth = threading.Lock(),threading.Lock(),0
+    _pool.cache_clear()
+if hasattr(os,'register_at_fork'): os.register_at_fork(after_in_child=_after_fork)
 
 def run_opencv(
     x:Tensor,     # images, uint8 or float32 (N,3,H,W) on the CPU, any strides; left as they are
@@ -528,6 +535,6 @@ def run_opencv(
             cv2.threshold(a, 1, 1, cv2.THRESH_TRUNC, dst[i]) # a copy, without the 1.0000001 that rounding may leave
     with _Brisk():
         half = -(-n//64)*32
-        if half<n and torch.get_num_threads()>1: list(_pool(os.getpid()).map(work, (0,half), (half,n)))
+        if half<n and torch.get_num_threads()>1: list(_pool().map(work, (0,half), (half,n)))
         else: work(0, n)
     return out
