@@ -152,14 +152,13 @@ class ChannelsLastBatch(Callback):
     order = Autocast.order-4
     def before_batch(self): self.learn.xb = tuple(x.as_subclass(Tensor).contiguous(memory_format=torch.channels_last) if x.ndim==4 else x for x in self.xb)
 
-# %% ../nbs/00_core.ipynb #64d24c83
+# %% ../nbs/00_core.ipynb #ca45b513
 class _SmoothLossThere(AvgSmoothLoss):
     "fastai's running loss, kept on its device"
-    def reset(self): self.count,self.val = 0,None
     def accumulate(self, learn):
         loss = learn.loss.detach().mean()
         self.count += 1
-        self.val = torch.lerp(loss, torch.zeros_like(loss) if self.val is None else self.val, self.beta)
+        self.val = torch.lerp(loss, self.val.to(loss.device), self.beta)
 
 class NoWaiting(Callback):
     "Keep the running loss on the GPU until the end of an epoch"

@@ -96,7 +96,7 @@ class SimCLRModel(nn.Module):
     def __init__(self, encoder, head): super().__init__(); self.encoder,self.head = encoder,head
     def forward(self, x): return self.head(self.encoder(x))
 
-# %% ../nbs/02_simclr.ipynb #3204379c
+# %% ../nbs/02_simclr.ipynb #08fa67da
 class SimCLR(Callback):
     "Turn each batch of N pictures into 2N views, with the number of the picture as target"
     order = Autocast.order-5
@@ -111,7 +111,7 @@ class SimCLR(Callback):
         self.learn.yb = (torch.arange(len(x), device=x.device),)
 
 class NTXentLoss(nn.Module):
-    "`nt_xent` as fastai calls a loss: on stacked embeddings (2N,D); the target only says who pairs with whom"
+    "`nt_xent` as fastai calls a loss: on stacked embeddings (2N,D), first then second views; it needs no target"
     def __init__(self, temperature=0.5): super().__init__(); self.temperature = temperature
     def forward(self, pred, *targ): return nt_xent(*pred.chunk(2), self.temperature)
     def extra_repr(self): return f'temperature={self.temperature}'
