@@ -7,14 +7,14 @@ __all__ = ['FWHM', 'AUGMENTATIONS', 'EXTRAS', 'Augmentation', 'Move', 'Recolor',
            'CropResize', 'Flip', 'HorizontalFlip', 'VerticalFlip', 'Zoom', 'Rotation', 'GaussianBlur', 'PSFBlur',
            'SkyNoise', 'Pipeline', 'make_pipeline', 'two_views']
 
-# %% ../nbs/01_augment.ipynb #9691a1dd
+# %% ../nbs/01_augment.ipynb #eaecdee0
 import math, operator
 import cv2, numpy as np
 import torch, torch.nn as nn, torch.nn.functional as F
 from torch import Tensor
 from fastcore.basics import listify, patch
 from .surveys import SURVEYS
-from .views import (BRIGHTNESS, CONTRAST, SATURATION, HUE, NOTHING, Geometry, Stage, resample, color, blur, clip01, normal, to_device,
+from .views import (SATURATION, NOTHING, Geometry, Stage, resample, color, blur, clip01, normal, to_device,
                               run_torch, run_opencv, new_images)
 
 # %% ../nbs/01_augment.ipynb #af55164b
@@ -367,7 +367,7 @@ def plan(self:Pipeline,
         size_hw = aug.out_size(size_hw)
     return steps
 
-# %% ../nbs/01_augment.ipynb #24ef0ed9
+# %% ../nbs/01_augment.ipynb #2a6f53f4
 def _some(aug, idx, params, gen, x):
     "A step on the images that it treats"
     i = to_device(idx, x)
@@ -391,11 +391,13 @@ def _stage(aug, idx, params, n, gen):
         return fs
     return Stage(batch=lambda x: _some(aug, idx, params, gen, x), each=each, local=aug.local)
 
+# %% ../nbs/01_augment.ipynb #36ba0bdf
 @patch
 def stages(self:Pipeline, plan, n:int, size_hw:tuple)->list:
     "A plan as `Stage`s, composed as far as can be"
-    out = []
-    for aug,idx,params in plan + [(CropResize(self.size),np.arange(0),dict(box=torch.zeros(0,4)))]*(not plan or self._final(size_hw)!=(self.size,)*2):
+    out,nobody = [],(np.arange(0),dict(box=torch.zeros(0,4)))
+    if not plan or self._final(size_hw)!=(self.size,)*2: plan = [*plan,(CropResize(self.size),*nobody)] # a plain resize at the end
+    for aug,idx,params in plan:
         last = out[-1] if out else Stage()
         if isinstance(aug, Move):
             alone = aug.alone or last.move is None or last.move.nearest

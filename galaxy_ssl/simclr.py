@@ -6,15 +6,13 @@
 __all__ = ['BLOCK', 'VIEWS', 'nt_xent', 'contrastive_accuracy', 'ProjectionHead', 'SimCLRModel', 'SimCLR', 'NTXentLoss',
            'simclr_learner', 'as_bytes']
 
-# %% ../nbs/02_simclr.ipynb #134326ac
-import math
-import numpy as np
+# %% ../nbs/02_simclr.ipynb #f99c0ac2
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 import matplotlib.pyplot as plt
 from torch.autograd.function import once_differentiable
 from fastcore.basics import patch
-from fastai.basics import Callback, Learner, DataLoaders, Adam, AvgMetric, L
+from fastai.basics import Callback, Learner, DataLoaders, Adam, L
 from fastai.callback.channelslast import ChannelsLast
 from .core import Autocast, NoWaiting, create_encoder
 from .data import SurveyDL

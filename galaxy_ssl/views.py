@@ -480,7 +480,7 @@ def new_images(n:int, hw:tuple)->Tensor:
             if size>2**18: _blocks[:] = [o for o in _blocks if o.size==size or sys.getrefcount(o)>_FREE][-7:]+[block]
         return torch.from_numpy(block).view(n, *hw, 3).permute(0,3,1,2)
 
-# %% ../nbs/01_views.ipynb #1fdaf336
+# %% ../nbs/01_views.ipynb #cbc4a12b
 def _read(
     im,          # one image as the batch holds it: (H,W,3) or three planes (3,H,W), uint8 or float32
     planes:bool,
@@ -493,6 +493,7 @@ def _read(
     if not planes: return im.astype(np.float32, 'C')
     return cv2.merge([np.ascontiguousarray(o) for o in im]).astype(np.float32, copy=False)
 
+# %% ../nbs/01_views.ipynb #5d634a86
 class _Brisk:
     "Within: Python's threads take turns every 0.1 ms, OpenCV has none; whoever leaves last restores both"
     lock,depth = threading.Lock(),0
@@ -516,6 +517,7 @@ def _after_fork():
     _pool.cache_clear()
 if hasattr(os,'register_at_fork'): os.register_at_fork(after_in_child=_after_fork)
 
+# %% ../nbs/01_views.ipynb #0a2b761e
 def run_opencv(
     x:Tensor,     # images, uint8 or float32 (N,3,H,W) on the CPU, any strides; left as they are
     stages:list,  # of `Stage`
