@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from fastcore.basics import patch
 from fastai.basics import Callback, Learner, Adam, MSELossFlat, L
 from fastai.callback.channelslast import ChannelsLast
-from .core import Autocast, NoWaiting, create_encoder, STEMS
+from .core import Autocast, ChannelsLastBatch, NoWaiting, create_encoder, STEMS
 from .augment import make_pipeline
 
 # %% ../nbs/03_autoencoder.ipynb #599b4d8a
@@ -75,7 +75,6 @@ class Reconstruct(Callback):
     def before_batch(self):
         x = self.learn.xb[0].as_subclass(Tensor)
         if self.views is not None and self.training: x = self.views(x)
-        x = x.contiguous(memory_format=torch.channels_last)
         self.learn.xb,self.learn.yb = (x,),(x,)
 
 class Autoencoder(nn.Module):
@@ -101,7 +100,7 @@ def autoencoder_learner(
     if views is not None and not callable(views): views = make_pipeline(views, size=size, p=p)
     decoder = decoder or ResNetDecoder(encoder.num_features, size, encoder.config['stem'], chans)
     return Learner(dls, Autoencoder(encoder, decoder), loss_func=MSELossFlat(), lr=lr, opt_func=opt_func,
-                   cbs=[ChannelsLast(), Reconstruct(views), Autocast(autocast), NoWaiting()]+L(cbs), **kwargs)
+                   cbs=[ChannelsLast(), Reconstruct(views), ChannelsLastBatch(), Autocast(autocast), NoWaiting()]+L(cbs), **kwargs)
 
 # %% ../nbs/03_autoencoder.ipynb #94b08c2e
 @patch

@@ -19,28 +19,36 @@ from .data import SurveyDL
 from .augment import make_pipeline, two_views
 
 # %% ../nbs/02_simclr.ipynb #25ce429f
+def _similarities(
+    z,        # normalised embeddings (2N,D), first then second views
+    zt,       # the same, or scaled
+    rows,     # of a block
+    own       # what stands for a view's similarity to itself
+):            # blocks: first row, one past the last, similarities, numbers of the partners
+    "All similarities, a block of rows at a time"
+    m = len(z)
+    for a in range(0, m, rows):
+        b = min(a+rows, m)
+        s = zt[a:b]@z.T
+        s[:,a:b].fill_diagonal_(own)
+        yield a,b,s,(torch.arange(a, b, device=z.device)+m//2)%m
+
 class _NTXent(torch.autograd.Function):
     "The loss of normalised embeddings z (2N,D), first then second views; its gradient is made on the way"
     @staticmethod
     def forward(ctx, z, temperature, rows):
-        m,d = z.shape
         grad = torch.zeros_like(z) if ctx.needs_input_grad[0] else None
         loss,zt = z.new_zeros(()),z/temperature
-        for a in range(0, m, rows):
-            b = min(a+rows, m)
-            i = torch.arange(b-a, device=z.device)
-            partner = (i+a+m//2)%m
-            s = zt[a:b]@z.T
-            s[:,a:b].fill_diagonal_(-torch.inf)          # a view is not its own candidate
-            lse = s.logsumexp(1)
+        for a,b,s,partner in _similarities(z, zt, rows, -torch.inf): # a view is not its own candidate
+            i,lse = torch.arange(b-a, device=z.device),s.logsumexp(1)
             loss += (lse-s[i,partner]).sum()
             if grad is None: continue
             p = s.sub_(lse[:,None]).exp_()
             p[i,partner] -= 1
             grad[a:b].addmm_(p, zt)
             grad.addmm_(p.T, zt[a:b])
-        if grad is not None: ctx.save_for_backward(grad.div_(m))
-        return loss/m
+        if grad is not None: ctx.save_for_backward(grad.div_(len(z)))
+        return loss/len(z)
     @staticmethod
     @once_differentiable
     def backward(ctx, g): return g*ctx.saved_tensors[0],None,None
@@ -67,13 +75,8 @@ def contrastive_accuracy(
     *targ      # what fastai passes as target; not needed
 )->Tensor:     # in [0,1]; chance is 1/(2N-1)
     "Share of views whose nearest other view is their partner"
-    z,m = F.normalize(z.float(), dim=1),len(z)
-    def hits(a, b):
-        s = z[a:b]@z.T
-        s[:,a:b].fill_diagonal_(-2)
-        return (s.argmax(1)==(torch.arange(a, b, device=z.device)+m//2)%m).sum()
-    rows = max(1, BLOCK//m)
-    return sum(hits(a, min(a+rows,m)) for a in range(0, m, rows))/m
+    z = F.normalize(z.float(), dim=1)
+    return sum((s.argmax(1)==partner).sum() for _,_,s,partner in _similarities(z, z, max(1, BLOCK//len(z)), -2))/len(z)
 
 # %% ../nbs/02_simclr.ipynb #3245ab98
 class ProjectionHead(nn.Sequential):

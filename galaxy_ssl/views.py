@@ -228,7 +228,7 @@ def _blend(abgk, kind, f):
     keep = f + np.where(kind==BRIGHTNESS, 0, (1-f)*W)
     return f*a, f*b+np.where(kind==SATURATION, luma, 0), keep*g, keep*k+np.where(kind==CONTRAST, luma, 0)
 
-def _matrices(a, b, g, k):
+def _matrices(a, b, g):
     "3×4 matrices of α, β, γ₀, (n,3,4)"
     m = np.empty((len(a),3,4), np.float32)
     m[:,:,:3] = (b[:,None]*LUMA)[:,None] + a[:,None,None]*np.eye(3)
@@ -248,7 +248,7 @@ def compose_color(
         nonlocal abgk
         i = np.flatnonzero(now)
         if not len(i): return
-        for j,m,k,c in zip(i.tolist(), _matrices(*(o[i] for o in abgk)), abgk[3][i].tolist(), clip[i].tolist()): out[j].append((m,k,c))
+        for j,m,k,c in zip(i.tolist(), _matrices(*(o[i] for o in abgk[:3])), abgk[3][i].tolist(), clip[i].tolist()): out[j].append((m,k,c))
         abgk = [np.where(now, o, p) for o,p in zip((1.,0.,0.,0.), abgk)]
         due[i] = False
     for kind,f in zip(kinds.T, values.T):
