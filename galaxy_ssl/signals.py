@@ -6,17 +6,17 @@
 __all__ = ['spread', 'alignment', 'uniformity', 'knn_scores', 'knn_macro_f1', 'linear_macro_f1', 'OnlineProbe', 'plot_signals',
            'SignalGraph']
 
-# %% ../nbs/02_signals.ipynb #c95a565c
+# %% ../nbs/02_signals.ipynb #69ae322b
 import warnings
 import numpy as np, torch, torch.nn.functional as F, matplotlib.pyplot as plt
 from torch import Tensor
 from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline as sk_pipeline
 from sklearn.preprocessing import StandardScaler
 from fastai.basics import Callback, L, Recorder, ValueMetric
 from .core import extract_features
+from .baseline import macro_f1
 
 # %% ../nbs/02_signals.ipynb #371c12a9
 def spread(
@@ -63,15 +63,13 @@ def knn_scores(
     votes = torch.zeros(len(sim), n_classes, device=f.device)
     return votes.scatter_add_(1, labels[i], torch.softmax(s/temperature, 1))
 
-# %% ../nbs/02_signals.ipynb #cdb0ce17
-def _macro(targs, preds, n): return float(f1_score(targs, preds, average='macro', labels=range(n), zero_division=0))
-
+# %% ../nbs/02_signals.ipynb #02eeea98
 def knn_macro_f1(
     feats:Tensor, labels:Tensor, # (N,D) and (N,), of labelled images
     n_classes:int, k:int=10
 )->float:                        # in [0,1]
     "Macro-F1 of a vote of the `k` nearest neighbours, each image left out of its own"
-    return _macro(labels.cpu(), knn_scores(feats, labels, n_classes, k=k).argmax(1).cpu(), n_classes)
+    return macro_f1(knn_scores(feats, labels, n_classes, k=k), labels, n_classes)
 
 def linear_macro_f1(
     feats:Tensor, labels:Tensor, # (N,D) and (N,), of labelled images
@@ -86,7 +84,7 @@ def linear_macro_f1(
     model = sk_pipeline(StandardScaler(), RidgeClassifier(alpha=alpha, class_weight='balanced'))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', UserWarning) # a class may be smaller than the number of folds
-        return _macro(y, cross_val_predict(model, x, y, cv=StratifiedKFold(folds, shuffle=True, random_state=0)), n_classes)
+        return macro_f1(cross_val_predict(model, x, y, cv=StratifiedKFold(folds, shuffle=True, random_state=0)), labels.cpu(), n_classes)
 
 # %% ../nbs/02_signals.ipynb #b89f7bd7
 class OnlineProbe(Callback):
