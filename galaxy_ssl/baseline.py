@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['MODES', 'confusion_matrix', 'f1_per_class', 'macro_f1', 'Standardize', 'Classifier', 'encoder_splitter',
-           'feature_dls', 'classifier_learner', 'Evaluation', 'evaluate', 'score_predictions', 'plot_confusion']
+           'feature_dls', 'classifier_learner', 'fit_logistic', 'WeightAverage', 'ValidateLast', 'Decision',
+           'fit_decision', 'Evaluation', 'evaluate', 'score_predictions', 'plot_confusion']
 
-# %% ../nbs/04_baseline.ipynb #5c117699
+# %% ../nbs/04_baseline.ipynb #575f81f3
 import numpy as np, pandas as pd
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from functools import partial
 import matplotlib.pyplot as plt
 from fastcore.basics import patch
-from fastai.basics import (Callback, Learner, DataLoaders, DataLoader, Adam, L, params, accuracy, AccumMetric, CrossEntropyLossFlat)
+from fastai.basics import (Callback, Learner, DataLoaders, DataLoader, Adam, L, params, accuracy, AccumMetric, CrossEntropyLossFlat, CancelValidException)
 from fastai.callback.schedule import combine_scheds, ParamScheduler, SchedCos
 from torch.utils.data import TensorDataset
+from torch.optim.swa_utils import AveragedModel
+from sklearn.linear_model import LogisticRegression
 from fastai.callback.channelslast import ChannelsLast
 from .core import Autocast, ChannelsLastBatch, NoWaiting, create_encoder, extract_features
 from .augment import make_pipeline
@@ -84,7 +87,7 @@ def encoder_splitter(
     "Parameter groups for discriminative learning rates"
     return [params(model.encoder), params(model.head)]
 
-# %% ../nbs/04_baseline.ipynb #c93e6877
+# %% ../nbs/04_baseline.ipynb #791489f1
 def _repeats(idx):
     "Positions of `idx` that repeat an earlier one"
     return np.setdiff1d(np.arange(len(idx)), np.unique(idx, return_index=True)[1])
@@ -102,17 +105,19 @@ def feature_dls(
     dls,                      # batches of pictures and labels
     encoder:nn.Module,        # frozen
     bs:int=32,                # features a batch
-    top_up='rotation,flip'    # what makes a repeated picture differ, names for `make_pipeline`
+    top_up='rotation,flip',   # what makes a repeated picture differ, names for `make_pipeline`
+    features=None             # (images of the survey, num_features), where they were computed before
 )->DataLoaders:               # batches of features (N,num_features) and labels
     "Compute the features of training and validation pictures once"
-    train,valid = [extract_features(encoder, d) for d in (_plain(dls.train,dls), dls.valid)]
+    if features is None: train,valid = [extract_features(encoder, d) for d in (_plain(dls.train,dls), dls.valid)]
+    else: train,valid = [(features[d.idx].clone(),torch.from_numpy(d.labels)) for d in (dls.train,dls.valid)]
     again = _repeats(getattr(dls.train,'idx',()))
     if len(again): train[0][again] = extract_features(encoder, _turned(dls.train, again, top_up))[0]
     fdls = DataLoaders(DataLoader(TensorDataset(*train), bs=bs, shuffle=True, drop_last=False), DataLoader(TensorDataset(*valid), bs=1024))
     fdls.vocab,fdls.c = dls.vocab,dls.c
     return fdls.to(next(encoder.parameters()).device)
 
-# %% ../nbs/04_baseline.ipynb #799e2fcc
+# %% ../nbs/04_baseline.ipynb #68803619
 MODES = ('supervised','linear','finetune')
 
 def classifier_learner(
@@ -125,6 +130,7 @@ def classifier_learner(
     loss_func=None,           # None: cross entropy
     autocast:bool|None=None,  # bfloat16; None: where the hardware has it
     metrics=None,             # None: accuracy and macro-F1
+    features=None,            # for 'linear': features of the whole survey, where they were computed before
     cbs=None, **kwargs        # further callbacks and arguments of `Learner`
 )->Learner:
     "A `Learner` that classifies galaxies from scratch, by linear evaluation or by fine-tuning (section 4)"
@@ -132,7 +138,7 @@ def classifier_learner(
     n = len(dls.vocab)
     model = Classifier(encoder, n, frozen=mode=='linear').to(dls.device)
     if mode=='linear':
-        dls = feature_dls(dls, encoder, bs=dls.bs)
+        dls = feature_dls(dls, encoder, bs=dls.bs, features=features)
         model.norm.measure(dls.train.dataset.tensors[0].to(dls.device))
     else: cbs = [ChannelsLast(), ChannelsLastBatch(), Autocast(autocast), NoWaiting()]+L(cbs)
     lr = 1e-2 if lr is None else lr
@@ -155,6 +161,78 @@ def fit_cosine(self:Learner,
     lrs = np.array([h['lr'] for h in self.opt.hypers])
     sched = combine_scheds([warmup,1-warmup], [SchedCos(lrs/100,lrs),SchedCos(lrs,0.*lrs)]) if warmup else SchedCos(lrs,0.*lrs)
     self.fit(n_epoch, cbs=[ParamScheduler({'lr':sched})]+L(cbs), wd=wd)
+
+# %% ../nbs/04_baseline.ipynb #cbcf6872
+def fit_logistic(
+    feats:Tensor,    # features of the labelled images, (N,D)
+    labels:Tensor,   # their classes, (N,), at least 2 different
+    n_classes:int,   # classes of the survey
+    C:float=.003     # inverse strength of the penalty on standardised features, above 0
+)->nn.Linear:        # (.,D) -> (.,n_classes); a class without labels is never predicted
+    "Balanced, regularised logistic regression on frozen features"
+    x,y = feats.float().cpu().numpy(),labels.cpu().numpy()
+    if not C>0: raise ValueError(f"`C` must be above 0, got {C}")
+    if len(np.unique(y))<2: raise ValueError(f"logistic regression needs labels of at least 2 classes, got {len(np.unique(y))}")
+    mean,std = x.mean(0),x.std(0)
+    std = std.clip(max(.05*std.mean(), 1e-6)) # a feature that is dead on a few images must not outweigh the rest when it wakes
+    m = LogisticRegression(C=C, class_weight='balanced', max_iter=1000).fit((x-mean)/std, y)
+    coef,bias = (m.coef_,m.intercept_) if len(m.classes_)>2 else (np.r_[-m.coef_,m.coef_]/2,np.r_[-m.intercept_,m.intercept_]/2)
+    lin = nn.Linear(x.shape[1], n_classes)
+    with torch.no_grad():
+        lin.weight.zero_(); lin.bias.fill_(-1e4)
+        lin.weight[m.classes_] = torch.from_numpy(coef/std).float()
+        lin.bias[m.classes_] = torch.from_numpy(bias-(coef/std)@mean).float()
+    return lin
+
+# %% ../nbs/04_baseline.ipynb #68486445
+class WeightAverage(Callback):
+    "Train as usual, but validate, and end, with an exponential moving average of the weights"
+    order = ParamScheduler.order+20
+    def __init__(self,
+        decay:float=.98  # share of the average that stays at each step, in [0,1)
+    ):
+        if not 0<=decay<1: raise ValueError(f"`decay` must be in [0,1), got {decay}")
+        self.decay = decay
+    def _ema(self, avg, new, n): # tensors of one type; the decay grows from small, or the average would long remember the start
+        if avg[0].is_floating_point(): torch._foreach_lerp_(avg, new, 1-min(self.decay, (1+n.item())/(10+n.item())))
+        else: torch._foreach_copy_(avg, new)
+    def before_fit(self):
+        self.run = not hasattr(self.learn,'lr_finder') and not hasattr(self.learn,'gather_preds')
+        if self.run: self.average,self.trained = AveragedModel(self.model, multi_avg_fn=self._ema, use_buffers=True),None
+    def before_train(self):
+        if self.trained is not None: self.model.load_state_dict(self.trained) # go on where training stood
+    def after_step(self): self.average.update_parameters(self.model)
+    def before_validate(self):
+        self.trained = {k:v.detach().clone() for k,v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average.module.state_dict())
+    def after_fit(self): self.run,self.average,self.trained = True,None,None
+
+# %% ../nbs/04_baseline.ipynb #aa57f475
+class ValidateLast(Callback):
+    "Skip validation after every epoch but the last"
+    order = WeightAverage.order-1
+    def before_validate(self):
+        if self.epoch+1<self.n_epoch: raise CancelValidException()
+
+# %% ../nbs/04_baseline.ipynb #c4f95c9c
+class Decision:
+    "Log scores times `sharpness` plus `tau` times the log of the classes' shares, as probabilities again"
+    def __init__(self, log_prior:Tensor, sharpness:float=1., tau:float=0.): self.log_prior,self.sharpness,self.tau = log_prior,sharpness,tau
+    def __call__(self, scores:Tensor)->Tensor: return (self.sharpness*scores.float().clamp(min=1e-12).log()+self.tau*self.log_prior).softmax(1)
+    def __repr__(self): return f'Decision(sharpness={self.sharpness:g}, tau={self.tau:g})'
+
+def fit_decision(
+    scores:Tensor,   # probabilities of validation images, (N,n_classes)
+    targs:Tensor,    # their classes, (N,)
+    n_classes:int,
+    taus=(0.,.25,.5,.75,1.,-.25,-.5),
+    sharpnesses=(1.,2.,4.,8.)
+)->Decision:         # the first best pair, so the plain decision where nothing beats it
+    "Choose how far to lean on the classes' shares, by macro-F1 on validation images"
+    if len(scores)!=len(targs) or not len(scores): raise ValueError(f"`scores` and `targs` must be of one length, at least 1, got {len(scores)} and {len(targs)}")
+    prior = (torch.bincount(torch.as_tensor(targs).long(), minlength=n_classes)+1.)
+    tries = [Decision((prior/prior.sum()).log(), s, t) for s in sharpnesses for t in taus]
+    return max(tries, key=lambda d: round(macro_f1(d(scores), targs, n_classes), 9))
 
 # %% ../nbs/04_baseline.ipynb #c30813d7
 class Evaluation(dict):

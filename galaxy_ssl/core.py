@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['STEMS', 'create_encoder', 'versions', 'save_encoder', 'encoder_info', 'load_encoder', 'has_fast_bf16', 'Autocast',
-           'ChannelsLastBatch', 'NoWaiting', 'extract_features', 'BestEpoch', 'StatusLine', 'mins', 'StatusCallback',
-           'quiet']
+           'ChannelsLastBatch', 'NoWaiting', 'extract_features', 'recorded', 'BestEpoch', 'StatusLine', 'mins',
+           'StatusCallback', 'quiet']
 
-# %% ../nbs/00_core.ipynb #9c45fcb3
+# %% ../nbs/00_core.ipynb #e862caaa
 import os, sys, json, time, hashlib, platform
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version as dist_version, PackageNotFoundError
 from pathlib import Path
-import numpy as np
+import numpy as np, pandas as pd
 import torch, timm
 from torch import nn, Tensor
 from safetensors.torch import save_file, load_file
@@ -175,12 +175,19 @@ class NoWaiting(Callback):
         there = [o for o in self.recorder.losses if not o.is_cpu] if hasattr(self.learn,'recorder') else []
         if there: self.recorder.losses[-len(there):] = list(torch.stack(there).cpu()) # one transfer
 
-# %% ../nbs/00_core.ipynb #c339787d
+# %% ../nbs/00_core.ipynb #398f65a9
+def _over_turns(f, x, turns):
+    "Mean of `f` over orientations of a batch"
+    if turns not in (1,4,8): raise ValueError(f"`turns` must be 1, 4 or 8, got {turns}")
+    like = dict(memory_format=torch.channels_last) if turns>1 else {}
+    return sum(f(torch.rot90(x if k<4 else x.flip(3), k%4, (2,3)).contiguous(**like) if k else x).float() for k in range(turns))/turns
+
 @torch.no_grad()
 def extract_features(
     encoder:nn.Module,       # (N,C,H,W) -> (N,num_features)
     dl,                      # batches whose first element is the pictures and whose second, if any, the labels
-    autocast:bool|None=False # bfloat16: True, False, or None for where the hardware has it
+    autocast:bool|None=False,# bfloat16: True, False, or None for where the hardware has it
+    turns:int=1              # orientations to average over: 1 as it is, 4 quarter turns, 8 those mirrored too
 )->tuple:                    # features (N,num_features) float32 and labels (N,) int64, both on the CPU
     "The frozen encoder's features of every picture that `dl` yields, in its order"
     was = encoder.training
@@ -190,12 +197,20 @@ def extract_features(
     feats,labels = [],[]
     try:
         for x,*y in dl:
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on): f = encoder(x.as_subclass(Tensor).to(device))
-            feats.append(f.float().cpu())
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on): f = _over_turns(encoder, x.as_subclass(Tensor).to(device), turns)
+            feats.append(f.cpu())
             if y: labels.append(y[0].as_subclass(Tensor).cpu())
     finally: encoder.train(was)
     if not feats: raise ValueError("`dl` yielded no batch; expected at least one picture")
     return torch.cat(feats), (torch.cat(labels) if labels else torch.full((sum(map(len,feats)),),-1))
+
+# %% ../nbs/00_core.ipynb #323b4dce
+def recorded(
+    learn:Learner      # trained or training
+)->pd.DataFrame:       # a line per epoch, a column per loss and metric
+    "Losses and metrics of each epoch, without its number and time"
+    names = [o for o in learn.recorder.metric_names if o not in ('epoch','time')]
+    return pd.DataFrame([list(map(float,v)) for v in learn.recorder.values], columns=names)
 
 # %% ../nbs/00_core.ipynb #f3eabf5c
 class BestEpoch(TrackerCallback):

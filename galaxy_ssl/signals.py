@@ -6,7 +6,7 @@
 __all__ = ['spread', 'alignment', 'uniformity', 'knn_scores', 'knn_macro_f1', 'linear_macro_f1', 'OnlineProbe', 'plot_signals',
            'SignalGraph']
 
-# %% ../nbs/02_signals.ipynb #69ae322b
+# %% ../nbs/02_signals.ipynb #e5fac7f3
 import warnings
 import numpy as np, torch, torch.nn.functional as F, matplotlib.pyplot as plt
 from torch import Tensor
@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline as sk_pipeline
 from sklearn.preprocessing import StandardScaler
 from fastai.basics import Callback, L, Recorder, ValueMetric
-from .core import extract_features
+from .core import extract_features, recorded
 from .baseline import macro_f1
 
 # %% ../nbs/02_signals.ipynb #371c12a9
@@ -108,7 +108,7 @@ class OnlineProbe(Callback):
         if self.run: self.learn.metrics = self.metrics0
         self.run = True
 
-# %% ../nbs/02_signals.ipynb #9e0fdd50
+# %% ../nbs/02_signals.ipynb #d1dd9313
 _PANELS = (('loss',('train_loss','valid_loss')), ('labelled images, macro-F1',('linear_probe','knn')), ('nearest view is the partner',('contrastive_accuracy',)),
            ('alignment',('alignment',)), ('uniformity',('uniformity',)), ('spread',('spread','features_spread')))
 
@@ -147,5 +147,4 @@ class SignalGraph(Callback):
     def after_fit(self): self.handle,self.run = None,True
     def log(self)->dict:
         "The recorder's numbers, a list for each name"
-        names = [o for o in self.recorder.metric_names if o not in ('epoch','time')]
-        return {n:[float(v[i]) for v in self.recorder.values] for i,n in enumerate(names)}
+        return recorded(self.learn).to_dict('list')
