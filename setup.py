@@ -1,8 +1,9 @@
 "Everything that describes the package stands in settings.ini; this file hands it to setuptools."
 from configparser import ConfigParser
 from pathlib import Path
-import shlex
+import shutil
 from setuptools import setup, find_packages
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 parser = ConfigParser(delimiters=['='])
@@ -12,7 +13,14 @@ cfg = parser['DEFAULT']
 statuses = ['1 - Planning', '2 - Pre-Alpha', '3 - Alpha', '4 - Beta', '5 - Production/Stable']
 python_versions = [f'3.{m}' for m in range(int(cfg['min_python'].split('.')[1]), 14)]
 
+class BuildWithNotebook(build_py):
+    "The notebook that a grid runs by papermill goes into the package"
+    def run(self):
+        super().run()
+        if not self.editable_mode: shutil.copy2(here/'nbs'/'05_experiments.ipynb', Path(self.build_lib)/cfg['lib_name'])
+
 setup(
+    cmdclass={'build_py': BuildWithNotebook},
     name=cfg['lib_name'],
     version=cfg['version'],
     description=cfg['description'],
