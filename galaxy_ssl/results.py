@@ -98,14 +98,14 @@ def macro_f1_error(
     draws = np.random.default_rng(seed).multinomial(cm.sum(), cm.ravel()/max(cm.sum(),1), size=reps).reshape(reps,*cm.shape)
     return f1_per_class(torch.from_numpy(draws)).mean(-1).std(correction=0).item()
 
-# %% ../nbs/05_results.ipynb #769d279a
+# %% ../nbs/05_results.ipynb #07e8b448
 NAMES = dict(majority='majority class', random='random encoder', baseline='from scratch', simclr='SimCLR', autoencoder='autoencoder')
 COLORS = dict(majority='#999999', random='#666666', baseline='#0072B2', simclr='#D55E00', autoencoder='#009E73')  # Okabe & Ito, safe for the colour-blind
 _SAME = ['survey','tested_on','n','method','mode','preset','unlabelled','views','recipe'] # what rows of one line share
 
 class ResultsTable(pd.DataFrame):
     "A row per method, mode and label budget; shows itself with its legend"
-    _metadata = ['legend']
+    _metadata = ['legend','failed','rows']
     @property
     def _constructor(self): return ResultsTable
     def _repr_html_(self):

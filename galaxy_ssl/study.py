@@ -29,7 +29,7 @@ from .baseline import (MODES, classifier_learner, evaluate, score_predictions, p
 from .results import PAPER, NAMES, COLORS, results_table, save_rows, load_rows, macro_f1_error, verdict as _verdicts
 import galaxy_ssl, galaxy_ssl.core, galaxy_ssl.data, galaxy_ssl.views, galaxy_ssl.augment, galaxy_ssl.simclr, galaxy_ssl.autoencoder, galaxy_ssl.baseline
 
-# %% ../nbs/05_study.ipynb #ec73dda2
+# %% ../nbs/05_study.ipynb #d18075b1
 _epoch_stop = dict(monitor='macro_f1', min_delta=1e-4, patience=10, min_epochs=5)
 PRESETS = dict(
     quick=dict(
@@ -71,9 +71,9 @@ PRESETS['paper'] = _paper_preset()
 PRESETS['best'] = preset_with('quick', pool_size=80,
     simclr=dict(views='rotation,flip,zoom,color_jitter,psf_blur,gaussian_noise', p=(1.,1.,1.,.8,.3,.5), seen=200_000, bs=256, monitor='linear_probe'),
     autoencoder=dict(seen=100_000, bs=128, monitor='linear_probe'),
-    supervised=dict(epochs=60, steps=(240,2400), average=.98, turns=4, decide=True, stop=None),
+    supervised=dict(epochs=60, steps=(240,1600), average=.98, turns=4, decide=True, stop=None),
     linear=dict(fit='logistic', C=.01, turns=8, decide=True),
-    finetune=dict(epochs=60, steps=(240,2400), average=.98, turns=4, decide=True, stop=None))
+    finetune=dict(epochs=60, steps=(240,1600), average=.98, turns=4, decide=True, stop=None))
 
 # %% ../nbs/05_study.ipynb #e8c0a862
 METHODS = dict(majority=('none',), random=('linear',), baseline=('supervised',), simclr=('linear','finetune'), autoencoder=('linear','finetune'))
