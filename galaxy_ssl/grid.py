@@ -76,7 +76,7 @@ def _kept_preset(preset, out_dir):
         with atomic_path(f) as tmp: tmp.write_text(json.dumps(settings, indent=1))
     return str(f)
 
-# %% ../nbs/05_grid.ipynb #2a7f1b32
+# %% ../nbs/05_grid.ipynb #8c2e041e
 @lru_cache
 def training_speed(
     arch:str='resnet18', stem:str='imagenet', size:int=64,
@@ -142,7 +142,7 @@ class Plan:
         done,todo = self.runs-sum(map(len,self.todo.values())),len(self.open)
         out = [f"{len(self.cells)} cells, {self.runs} runs: {done} done, {self.runs-done} to go in {todo} cell{'s' if todo!=1 else ''}"]
         out += [f"encoder to be made: {m} on {len(s.pool()):,} images of {s.pool().name}{', '+s.views if s.views and m=='simclr' else ''}, about {mins(self._encoder_seconds((s,m)))}" for s,m in self.missing.values()]
-        if self.others>0: out.append(f"{self.others} row{'s' if self.others>1 else ''} in {self.out_dir} of other settings, data or versions: kept, not counted")
+        if self.others>0: out.append(f"{self.others} other row{'s' if self.others>1 else ''} in {self.out_dir} (of other cells, settings, data or versions): kept, not counted")
         return '\n'.join([*out, f"about {mins(self.seconds())} on this machine" if todo else 'nothing to do'])
 
 def _study(c):

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'METHODS', 'SHAPES', 'preset_with', 'parse_names', 'parse_ints', 'load_preset', 'Study', 'common_classes',
-           'run_experiment']
+           'TrimMemory', 'run_experiment']
 
-# %% ../nbs/05_study.ipynb #1ca44da0
-import os, json, time, hashlib, math, re, ast, subprocess
+# %% ../nbs/05_study.ipynb #b81ed077
+import os, json, time, hashlib, math, re, ast, subprocess, ctypes
 from functools import lru_cache
 from pathlib import Path
 from copy import deepcopy
@@ -16,7 +16,7 @@ from torch import nn
 from filelock import FileLock
 from IPython.display import Markdown
 from fastcore.basics import patch
-from fastai.basics import set_seed, default_device
+from fastai.basics import Callback, set_seed, default_device
 from .core import (create_encoder, save_encoder, load_encoder, extract_features, atomic_path, quiet, mins, versions, has_fast_bf16,
                              BestEpoch, StatusLine, recorded)
 from .surveys import CLASSES
@@ -294,7 +294,7 @@ def pool(self:Study)->Survey:
     self._pool.left_out = left_out
     return self._pool
 
-# %% ../nbs/05_study.ipynb #7e2a1926
+# %% ../nbs/05_study.ipynb #aef3c514
 @patch
 def _encoder_key(self:Study, method):
     s = {k:self.settings[k] for k in ('arch','stem','size','pool_size',method)}
@@ -306,6 +306,18 @@ def _encoder_key(self:Study, method):
 @patch
 def _encoder_path(self:Study, method):
     return self.out_dir/'encoders'/f"{method}-{re.sub(r'[^A-Za-z0-9]+','_',self.pool().name)[:40]}-{self._encoder_key(method)}"
+
+class TrimMemory(Callback):
+    "Give memory that was freed back to the system: glibc keeps what several threads free, megabytes for each small batch"
+    run_valid = False
+    def __init__(self,
+        every:int=50  # batches
+    ):
+        self.every = every
+        try: self.trim = ctypes.CDLL('libc.so.6').malloc_trim
+        except (OSError,AttributeError): self.trim = lambda _: None       # another C library
+    def after_batch(self):
+        if self.iter%self.every==0: self.trim(0)
 
 def _n_epochs(cfg, n):
     "Epochs that show about `seen` images, or the stated number"
@@ -324,7 +336,7 @@ def pretrain_learner(self:Study, method:str):
     watched,sp = self._splits_of(self.probe)
     probe = OnlineProbe(survey_dls(watched, sp.valid, sp.valid, bs=min(256,len(sp.valid)), valid_bs=256).valid, len(watched.classes))
     keep = BestEpoch(**cfg['stop']) if cfg['stop'] else BestEpoch(cfg['monitor'], min_epochs=0) if cfg.get('monitor') else None
-    kw = dict(lr=cfg['lr'], wd=cfg['wd'], p=cfg['p'], cbs=[probe]+([keep] if keep else []))
+    kw = dict(lr=cfg['lr'], wd=cfg['wd'], p=cfg['p'], cbs=[probe,TrimMemory()]+([keep] if keep else []))
     if method=='simclr':
         learn = simclr_learner(dls, enc, cfg['views'], size=self.size, temperature=cfg['temperature'], head=ProjectionHead(enc.num_features, norm=cfg['norm']),
                                metrics=[contrastive_accuracy,alignment,uniformity,spread], **kw)
@@ -407,7 +419,7 @@ def _write_tensor(x, f):
     f.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(f) as tmp: torch.save(x, tmp)
 
-# %% ../nbs/05_study.ipynb #dd1a03e4
+# %% ../nbs/05_study.ipynb #7473213a
 @patch
 def _classifier(self:Study, n, method, mode, seed):
     "The learner of one run and its settings"
@@ -420,6 +432,7 @@ def _classifier(self:Study, n, method, mode, seed):
     feats = self.features(method, seed) if mode=='linear' else None
     cbs = [BestEpoch(**cfg['stop'])] if cfg['stop'] else [ValidateLast()]
     if cfg.get('average'): cbs = [WeightAverage(cfg['average']),*cbs]
+    cbs.append(TrimMemory())
     return classifier_learner(dls, enc, mode, lr=cfg['lr'], encoder_lr=cfg['encoder_lr'], wd=cfg['wd'], features=feats, cbs=cbs), cfg
 
 def _fit_epochs(cfg, n_batches):

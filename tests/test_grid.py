@@ -87,7 +87,7 @@ def test_rows_of_another_version_are_kept_and_not_counted(folder, monkeypatch, c
     old.to_csv(folder/'out'/'results.csv', index=False)
     capfd.readouterr()
     run_grid(**kw)
-    assert '2 rows in out of other settings, data or versions: kept, not counted' in capfd.readouterr().out
+    assert '2 other rows in out (of other cells, settings, data or versions): kept, not counted' in capfd.readouterr().out
     assert len(rows(folder))==4 and set(old.key)<=set(rows(folder).key)
 
 def test_notebook_ships_with_the_package(tmp_path):
