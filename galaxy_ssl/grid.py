@@ -21,7 +21,7 @@ from .baseline import MODES
 from .results import PAIRS, COLOR_ORDERS, load_rows, results_table, color_order_table, paper_table, plot_augmentation_heatmap, plot_label_budget, plot_transfer, transfer_table
 from .study import METHODS, Study, _items, _label, _digest, _preset, _n_epochs, _fit_epochs, parse_ints, parse_names
 
-# %% ../nbs/05_grid.ipynb #dfdaa2ff
+# %% ../nbs/05_grid.ipynb #26de61cb
 AXES = ('surveys','ns','methods','modes','seeds','presets','unlabelled','views')
 
 def _groups(v)->list: # of texts
@@ -29,6 +29,7 @@ def _groups(v)->list: # of texts
     parts = v.split(';') if isinstance(v,str) else list(v) if isinstance(v,(list,tuple)) else [v]
     return list(dict.fromkeys(','.join(map(str,_items(o))) for o in parts))
 
+# %% ../nbs/05_grid.ipynb #229d9b9c
 @dataclass(frozen=True)
 class Cell:
     "One run of the experiment's notebook"
@@ -76,7 +77,7 @@ def _kept_preset(preset, out_dir):
         with atomic_path(f) as tmp: tmp.write_text(json.dumps(settings, indent=1))
     return str(f)
 
-# %% ../nbs/05_grid.ipynb #8c2e041e
+# %% ../nbs/05_grid.ipynb #c9444bfd
 @lru_cache
 def training_speed(
     arch:str='resnet18', stem:str='imagenet', size:int=64,
@@ -94,6 +95,7 @@ def training_speed(
     while time.time()-start<seconds: step(); n += 1
     return n*len(x)/(time.time()-start)
 
+# %% ../nbs/05_grid.ipynb #2daa9990
 class Plan:
     "What a grid will run, and what it will cost"
     def __init__(self,
@@ -149,7 +151,7 @@ def _study(c):
     p = c.params
     return Study(p['survey'], p['n'], p['unlabelled'], p['methods'], p['modes'], p['seeds'], p['preset'], p['size'], p['out_dir'], p['views'], p['tested_on'], p['leave_out'], p['probe'])
 
-# %% ../nbs/05_grid.ipynb #2dd775ab
+# %% ../nbs/05_grid.ipynb #8fbb852d
 def experiment_notebook()->Path:
     "The notebook that papermill runs: the package's copy, or that of the checkout it is developed in"
     here = Path(__file__).parent
@@ -174,6 +176,7 @@ def _run_cell(c, notebook:bool):
 
 def _reason(e): return f'{type(e).__name__}: {e}'.splitlines()[0]
 
+# %% ../nbs/05_grid.ipynb #b13494c1
 def run_grid(
     surveys='sim_decals',     # one or several
     ns='3,30',                # label budgets; 0 = all
@@ -209,7 +212,7 @@ def _run_plan(plan, notebooks):
         if reason: failed[c.name] = reason
     old = load_rows(plan.out_dir)
     rows = [r for s in plan.studies.values() for o in s.cells() if (r:=s._find_row(old,*o))]
-    over = old[(old.tested_on!='')&old.encoder.isin({r['encoder'] for r in rows})&old.survey.isin({r['survey'] for r in rows})].to_dict('records') if len(old) else []
+    over = old[(old.tested_on!='')&old.recipe.isin({r['recipe'] for r in rows})].to_dict('records') if len(old) else []
     for name,reason in failed.items(): print(f'failed: {name}: {reason}', flush=True)
     if not rows: raise RuntimeError(f"all {len(failed)} cells of the grid failed, the first with: {next(iter(failed.values()))}")
     table = results_table(rows+over)

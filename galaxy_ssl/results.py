@@ -38,7 +38,7 @@ PAPER = dict(
         sdss=dict(baseline=_budgets(.192,.255,.517,.801), simclr=_budgets(.211,.372,.676,.891), autoencoder=_budgets(.129,.402,.638,.877)),
         decals=dict(baseline=_budgets(.183,.386,.659,.778), simclr=_budgets(.169,.401,.681,.875), autoencoder=_budgets(.169,.233,.632,.856))))
 
-# %% ../nbs/05_results.ipynb #3342b098
+# %% ../nbs/05_results.ipynb #5e032e7f
 _NEEDED = {'key','survey','n','method','mode','seed','macro_f1'}
 
 def _whole_rows(f)->tuple: # the text up to the last whole row, how many lines after it are damaged
@@ -59,13 +59,13 @@ def load_rows(
     if not f.exists(): return pd.DataFrame()
     try:
         text,cut = _whole_rows(f)
-        df = pd.read_csv(io.StringIO(text), keep_default_na=True, dtype=dict(key=str,unlabelled=str,views=str,tested_on=str,commit=str,recipe=str))
+        df = pd.read_csv(io.StringIO(text), keep_default_na=True, dtype=dict(key=str,unlabelled=str,views=str,tested_on=str,commit=str,recipe=str,version=str,encoder=str))
     except (pd.errors.ParserError,pd.errors.EmptyDataError,UnicodeDecodeError) as e:
         raise ValueError(f"{f} is not a results file ({e}); move it away or name another `out_dir`") from None
     lacking = _NEEDED-set(df.columns)
     if lacking: raise ValueError(f"{f} is not a results file, it lacks {', '.join(sorted(lacking))}; move it away or name another `out_dir`")
     if cut: warnings.warn(f"{f} is cut short in its last row; the {len(df)} whole rows before it are used")
-    for c in ('unlabelled','views','tested_on','commit','recipe'): df[c] = df[c].fillna('') if c in df else ''
+    for c in ('unlabelled','views','tested_on','commit','recipe','version','encoder'): df[c] = df[c].fillna('') if c in df else ''
     return df
 
 def save_rows(

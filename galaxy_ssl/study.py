@@ -131,7 +131,7 @@ def _preset(preset)->tuple: # its name, its settings
     name = parse_names(preset, PRESETS, 'preset')[0]
     return name,deepcopy(PRESETS[name])
 
-# %% ../nbs/05_study.ipynb #3620cabb
+# %% ../nbs/05_study.ipynb #fd577222
 @lru_cache(maxsize=6)
 def _open_cached(name, size, labelled, root, stamp): return get_survey(name, size=size, labelled=labelled)
 
@@ -160,6 +160,7 @@ def _has_git():
     from shutil import which
     return which('git') is not None and (Path(galaxy_ssl.__file__).parents[1]/'.git').exists()
 
+# %% ../nbs/05_study.ipynb #7a57cb3c
 class Study:
     "The runs of one survey: what they share, and the rows they gave"
     def __init__(self,
@@ -185,8 +186,8 @@ class Study:
         make_pipeline(self.settings['simclr']['views'], size=32, p=self.settings['simclr']['p'])
         self._set_size(parse_ints(size,'size')[0])
         self.name,self.unlabelled,self.out_dir = str(survey),[str(o) for o in _items(unlabelled)] or ['own'],None if out_dir in (None,'') else Path(out_dir)
-        self.tested_on,self.leave_out,self.probe = [str(o) for o in _items(tested_on)],[str(o) for o in _items(leave_out)],str(probe or survey)
-        self.rows,self.curves,self.learners,self.encoders,self.evals,self._feats = [],{},{},{},{},{}
+        self.tested_on,self.leave_out,self.probe = [str(o) for o in _items(tested_on) if str(o)!=str(survey)],[str(o) for o in _items(leave_out)],str(probe or survey)
+        self.rows,self.curves,self.learners,self.encoders,self.evals,self._feats,self._ids = [],{},{},{},{},{},{}
         self._open_survey()
 
 # %% ../nbs/05_study.ipynb #37d3c426
@@ -294,14 +295,17 @@ def pool(self:Study)->Survey:
     self._pool.left_out = left_out
     return self._pool
 
-# %% ../nbs/05_study.ipynb #aef3c514
+# %% ../nbs/05_study.ipynb #2ebdcc14
 @patch
 def _encoder_key(self:Study, method):
+    "What an encoder depends on, as a short text"
+    if method in self._ids: return self._ids[method]
     s = {k:self.settings[k] for k in ('arch','stem','size','pool_size',method)}
     v = {k:o for k,o in versions().items() if k in ('torch','torchvision','timm','fastai')}
     dev,picks = default_device(),self.settings[method].get('monitor')
     watch = self._splits_of(self.probe)[0].fingerprint if picks else None
-    return _digest([method, s, self.pool().fingerprint, 0, _code_digest(), v, str(dev), has_fast_bf16(dev), *([watch] if picks else [])])
+    self._ids[method] = _digest([method, s, self.pool().fingerprint, 0, _code_digest(), v, str(dev), has_fast_bf16(dev), *([watch] if picks else [])])
+    return self._ids[method]
 
 @patch
 def _encoder_path(self:Study, method):
@@ -459,7 +463,7 @@ def _scores(self:Study, model, name, idx, turns):
     s = self._splits_of(name)[0]
     return extract_features(nn.Sequential(model, nn.Softmax(1)), survey_dls(s, idx, idx, bs=8, valid_bs=256).valid, autocast=None, turns=turns)[0]
 
-# %% ../nbs/05_study.ipynb #a8876779
+# %% ../nbs/05_study.ipynb #edc18a04
 @patch
 def _budget_features(self:Study, n, method, seed):
     "Features and labels of a budget; a repeated image, of a class with too few, is no new information to a fit without augmentation, so it only weighs more"
@@ -482,6 +486,7 @@ def _probe_first(self:Study, learn, n, method, seed):
         learn.model.head.weight.copy_(head.weight)
         learn.model.head.bias.copy_(head.bias.clamp(min=-10)) # a class without labels is unlikely, not impossible
 
+# %% ../nbs/05_study.ipynb #8f078a1f
 @patch
 def run_one(self:Study,
     n:int,       # labels per class; 0 = all
@@ -526,7 +531,7 @@ def _evaluate(self:Study, scores, name, decide=None):
     joint = torch.stack([p[:,mine==i].sum(1) for i in range(len(names))], 1)
     return score_predictions(joint, theirs[s.labels[idx]], names)
 
-# %% ../nbs/05_study.ipynb #e5fbec3d
+# %% ../nbs/05_study.ipynb #1a961e2b
 @patch
 def _settings_of(self:Study, method, mode):
     "The settings that a run of `method` and `mode` depends on, as text"
@@ -544,6 +549,7 @@ def _signals(self:Study, pre):
     log = pre.get('log',{})
     return {f'pretrain_{k}':log[k][pre['best_epoch']-1] if k in log else None for k in ('valid_loss','contrastive_accuracy','knn','linear_probe','features_spread','alignment','uniformity')}
 
+# %% ../nbs/05_study.ipynb #b628cb56
 @patch
 def _row(self:Study, n, method, mode, seed, ev, epochs, best, seconds, tested_on, decide=None):
     labels,classes = self.survey.labels,self.survey.classes
@@ -572,7 +578,7 @@ def _find_row(self:Study, df, n, method, mode, seed):
     "The row of an earlier run with the same settings, data and version, None if there is none; with `tested_on`, all its rows must be there"
     if not len(df): return None
     same = (df.n==n)&(df.method==method)&(df['mode']==mode)&(df.seed==seed)&(df.data==self.survey.fingerprint)&(df.settings==self._settings_of(method, mode))&(df.version==galaxy_ssl.__version__)
-    if method in ('simclr','autoencoder'): same &= df.unlabelled==self._pool_names()
+    if method in ('simclr','autoencoder'): same &= (df.unlabelled==self._pool_names())&(df.encoder==self._encoder_key(method))
     if method=='simclr': same &= df.views==self.views
     found = df[same]
     if not {'',*map(_label,self.tested_on)}<=set(found.tested_on): return None
@@ -584,7 +590,11 @@ def run(self:Study,
 )->'ResultsTable':
     "Run the cells of one method, or of all, that are not in `out_dir` yet, and show their rows"
     cells,old = self.cells(method),load_rows(self.out_dir) if self.out_dir else pd.DataFrame()
-    rows = [self._find_row(old, *c) or self.run_one(*c) for c in cells]
+    rows = []
+    for c in cells:
+        row = self._find_row(old, *c)
+        if row: self.evals[c] = dict(confusion=json.loads(row['confusion']), classes=list(json.loads(row['f1'])), macro_f1=row['macro_f1'], n=row['test_images'])
+        rows.append(row or self.run_one(*c))
     self.rows += [r for r in rows if r['key'] not in {o['key'] for o in self.rows}]
     return results_table(rows) if rows else Markdown(f'*{method} was not asked for*')
 
