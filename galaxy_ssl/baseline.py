@@ -20,7 +20,7 @@ from torch.utils.data import TensorDataset
 from torch.optim.swa_utils import AveragedModel
 from sklearn.linear_model import LogisticRegression
 from fastai.callback.channelslast import ChannelsLast
-from .core import Autocast, ChannelsLastBatch, NoWaiting, create_encoder, extract_features
+from .core import Autocast, ChannelsLastBatch, NoWaiting, create_encoder, extract_features, trains
 from .augment import make_pipeline
 from .data import SurveyDL
 
@@ -197,7 +197,7 @@ class WeightAverage(Callback):
         if avg[0].is_floating_point(): torch._foreach_lerp_(avg, new, 1-min(self.decay, (1+n.item())/(10+n.item())))
         else: torch._foreach_copy_(avg, new)
     def before_fit(self):
-        self.run = not hasattr(self.learn,'lr_finder') and not hasattr(self.learn,'gather_preds')
+        self.run = trains(self.learn)
         if self.run: self.average,self.trained = AveragedModel(self.model, multi_avg_fn=self._ema, use_buffers=True),None
     def before_train(self):
         if self.trained is not None: self.model.load_state_dict(self.trained) # go on where training stood

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STEMS', 'create_encoder', 'versions', 'save_encoder', 'encoder_info', 'load_encoder', 'has_fast_bf16', 'Autocast',
-           'ChannelsLastBatch', 'NoWaiting', 'extract_features', 'recorded', 'BestEpoch', 'StatusLine', 'mins',
-           'StatusCallback', 'quiet']
+           'ChannelsLastBatch', 'NoWaiting', 'extract_features', 'trains', 'recorded', 'BestEpoch', 'StatusLine',
+           'mins', 'StatusCallback', 'quiet']
 
 # %% ../nbs/00_core.ipynb #e862caaa
 import os, sys, json, time, hashlib, platform
@@ -205,6 +205,10 @@ def extract_features(
     return torch.cat(feats), (torch.cat(labels) if labels else torch.full((sum(map(len,feats)),),-1))
 
 # %% ../nbs/00_core.ipynb #323b4dce
+def trains(learn:Learner)->bool:
+    "Is this a fit in earnest, rather than a search for a learning rate or a prediction?"
+    return not hasattr(learn,'lr_finder') and not hasattr(learn,'gather_preds')
+
 def recorded(
     learn:Learner      # trained or training
 )->pd.DataFrame:       # a line per epoch, a column per loss and metric

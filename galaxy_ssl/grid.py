@@ -8,13 +8,14 @@ __all__ = ['AXES', 'Cell', 'grid_cells', 'training_speed', 'Plan', 'experiment_n
            'mismatch_study']
 
 # %% ../nbs/05_grid.ipynb #affe6644
-import json, os, time, math
+import json, time, math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 import h5py, numpy as np, pandas as pd, torch
+from fastcore.basics import patch
 from fastai.basics import default_device
-from .core import Autocast, atomic_path, create_encoder, has_fast_bf16, mins
+from .core import atomic_path, create_encoder, has_fast_bf16, mins
 from .surveys import CLASSES, bar
 from .simulate import INSTRUMENTS, draw_galaxies, observe
 from .baseline import MODES
@@ -45,9 +46,8 @@ class Cell:
         parts = [Path(_label(self.survey)).stem, f"n{self.n or 'all'}", _preset(self.preset)[0], *(f'{"-".join(Path(p).stem for p in o.split(","))[:60]}' for o in more)]
         return '_'.join(parts)
     @property
-    def params(self):
-        tested = ','.join(o for o in dict(self.shared)['tested_on'].split(',') if o and o!=self.survey)
-        return {**dict(survey=self.survey, n=self.n, preset=self.preset, unlabelled=self.unlabelled, views=self.views), **dict(self.shared), 'tested_on':tested}
+    def params(self): # of `Study`, and of the notebook
+        return dict(survey=self.survey, n=self.n, preset=self.preset, unlabelled=self.unlabelled, views=self.views, **dict(self.shared))
 
 def _one_per(axis, v):
     if not len(v) or v==['']: raise ValueError(f"axis `{axis}` of the grid is empty, expected at least one value")
@@ -103,9 +103,11 @@ class Plan:
     ):
         self.cells,self.out_dir = cells,Path(dict(cells[0].shared)['out_dir'])
         self.old = load_rows(self.out_dir)
-        self.studies = {c:_study(c) for c in cells}
-        self.todo = {c:[r for r in s.cells() if s._find_row(self.old, *r) is None] for c,s in self.studies.items()}
-        self.runs = sum(len(s.cells()) for s in self.studies.values())
+        self.studies = {c:Study(**c.params) for c in cells}
+        found = {c:{r:s._find_row(self.old, *r) for r in s.cells()} for c,s in self.studies.items()}
+        self.todo = {c:[r for r,row in rows.items() if row is None] for c,rows in found.items()}
+        self.runs = sum(map(len, found.values()))
+        self.others = self._others([row for rows in found.values() for row in rows.values() if row])
         self.missing = self._encoders()
     def _encoders(self):
         "Encoders to be made: their path -> (study, method)"
@@ -113,33 +115,9 @@ class Plan:
         return {p:o for p,o in need.items() if not p.with_name(p.name+'.safetensors').exists()}
     @property
     def open(self): return [c for c in self.cells if self.todo[c]]
-    def seconds(self)->float:
-        "Estimated time of all that is missing"
-        return sum(map(self._encoder_seconds, self.missing.values()))+sum(self.cell_seconds(c) for c in self.open)
-    def _speed(self, s): return training_speed(s.settings['arch'], s.settings['stem'], s.size)
-    def _encoder_seconds(self, o):
-        s,m = o
-        return 2*_n_epochs(s.settings[m], len(s.pool()))*len(s.pool())/self._speed(s)
-    def cell_seconds(self, c)->float:
-        "Estimated time of what a cell lacks, without its encoders"
-        s = self.studies[c]
-        return 12+sum(self._run_seconds(s, *r) for r in self.todo[c])
-    def _run_seconds(self, s, n, method, mode, seed):
-        if mode=='none': return 1.
-        known = self._known(s, n, method, mode)
-        if known is not None: return known
-        cfg,read = s.settings[mode],(len(s.splits.valid),len(s.splits.test)*s.settings[mode].get('turns',1))
-        if mode=='linear': return 2+(len(s.survey.labelled)*cfg.get('turns',1)/3/self._speed(s) if seed==s.seeds[0] or method=='random' else 0)
-        train = len(s.splits.train) if n==0 else n*len(s.survey.classes)
-        epochs = _fit_epochs(cfg, math.ceil(train/min(cfg['bs'],train)))
-        return (epochs*(train+(read[0]/3 if cfg['stop'] else 0))+read[1]/3)/self._speed(s)
-    def _known(self, s, n, method, mode):
-        if not len(self.old): return None
-        same = (self.old.survey==_label(s.name))&(self.old.n==n)&(self.old.method==method)&(self.old['mode']==mode)&(self.old.settings==s._settings_of(method,mode))
-        return self.old[same].seconds.mean() if same.any() else None
-    @property
-    def others(self): # rows in the folder that are no run of this grid
-        return len(self.old)-len({r['key'] for c,s in self.studies.items() for o in s.cells() if (r:=s._find_row(self.old,*o))})-int((self.old.tested_on!='').sum() if len(self.old) else 0)
+    def _others(self, rows):
+        "How many rows in the folder are no run of this grid"
+        return int((self.old.tested_on=='').sum())-len({r['key'] for r in rows}) if len(self.old) else 0
     def __str__(self):
         done,todo = self.runs-sum(map(len,self.todo.values())),len(self.open)
         out = [f"{len(self.cells)} cells, {self.runs} runs: {done} done, {self.runs-done} to go in {todo} cell{'s' if todo!=1 else ''}"]
@@ -147,9 +125,42 @@ class Plan:
         if self.others>0: out.append(f"{self.others} other row{'s' if self.others>1 else ''} in {self.out_dir} (of other cells, settings, data or versions): kept, not counted")
         return '\n'.join([*out, f"about {mins(self.seconds())} on this machine" if todo else 'nothing to do'])
 
-def _study(c):
-    p = c.params
-    return Study(p['survey'], p['n'], p['unlabelled'], p['methods'], p['modes'], p['seeds'], p['preset'], p['size'], p['out_dir'], p['views'], p['tested_on'], p['leave_out'], p['probe'])
+# %% ../nbs/05_grid.ipynb #5e7a01c3
+@patch
+def seconds(self:Plan)->float:
+    "Estimated time of all that is missing"
+    return sum(map(self._encoder_seconds, self.missing.values()))+sum(self.cell_seconds(c) for c in self.open)
+
+@patch
+def _speed(self:Plan, s): return training_speed(s.settings['arch'], s.settings['stem'], s.size)
+
+@patch
+def _encoder_seconds(self:Plan, o):
+    s,m = o
+    return 2*_n_epochs(s.settings[m], len(s.pool()))*len(s.pool())/self._speed(s)
+
+@patch
+def cell_seconds(self:Plan, c)->float:
+    "Estimated time of what a cell lacks, without its encoders"
+    s = self.studies[c]
+    return 12+sum(self._run_seconds(s, *r) for r in self.todo[c])
+
+@patch
+def _run_seconds(self:Plan, s, n, method, mode, seed):
+    if mode=='none': return 1.
+    known = self._known(s, n, method, mode)
+    if known is not None: return known
+    cfg,read = s.settings[mode],(len(s.splits.valid),len(s.splits.test)*s.settings[mode].get('turns',1))
+    if mode=='linear': return 2+(len(s.survey.labelled)*cfg.get('turns',1)/3/self._speed(s) if seed==s.seeds[0] or method=='random' else 0)
+    train = len(s.splits.train) if n==0 else n*len(s.survey.classes)
+    epochs = _fit_epochs(cfg, math.ceil(train/min(cfg['bs'],train)))
+    return (epochs*(train+(read[0]/3 if cfg['stop'] else 0))+read[1]/3)/self._speed(s)
+
+@patch
+def _known(self:Plan, s, n, method, mode):
+    if not len(self.old): return None
+    same = (self.old.survey==_label(s.name))&(self.old.n==n)&(self.old.method==method)&(self.old['mode']==mode)&(self.old.settings==s._settings_of(method,mode))
+    return self.old[same].seconds.mean() if same.any() else None
 
 # %% ../nbs/05_grid.ipynb #8fbb852d
 def experiment_notebook()->Path:
@@ -161,20 +172,17 @@ def experiment_notebook()->Path:
 
 def _run_cell(c, notebook:bool):
     "Run one cell; None, or the sentence it failed with"
-    if not notebook:
-        try: _study(c).run()
-        except Exception as e: return _reason(e)
-        return None
+    try: _execute(c) if notebook else Study(**c.params).run()
+    except Exception as e: # papermill's carries the name and text of the one in the notebook
+        return f"{getattr(e,'ename',type(e).__name__)}: {getattr(e,'evalue',e)}".splitlines()[0]
+
+def _execute(c):
+    "Run the experiment's notebook for a cell and keep it"
     import papermill, logging
     logging.getLogger('papermill').setLevel(logging.ERROR)
     out = Path(dict(c.shared)['out_dir'])/'notebooks'/f'{c.name}.ipynb'
     out.parent.mkdir(parents=True, exist_ok=True)
-    try: papermill.execute_notebook(str(experiment_notebook()), str(out), parameters=c.params, progress_bar=False, kernel_name='python3')
-    except papermill.PapermillExecutionError as e: return f'{e.ename}: {e.evalue}'.splitlines()[0]
-    except Exception as e: return _reason(e)
-    return None
-
-def _reason(e): return f'{type(e).__name__}: {e}'.splitlines()[0]
+    papermill.execute_notebook(str(experiment_notebook()), str(out), parameters=c.params, progress_bar=False, kernel_name='python3')
 
 # %% ../nbs/05_grid.ipynb #b13494c1
 def run_grid(

@@ -8,7 +8,7 @@ __all__ = ['PAPER', 'NAMES', 'COLORS', 'PAIRS', 'COLOR_OPS', 'COLOR_ORDERS', 'lo
            'plot_augmentation_heatmap', 'color_order_table', 'transfer_table', 'plot_transfer']
 
 # %% ../nbs/05_results.ipynb #c2470867
-import csv, io, json, math, re, warnings
+import io, json, math, re, warnings
 from pathlib import Path
 import numpy as np, pandas as pd, torch, matplotlib.pyplot as plt
 from filelock import FileLock
@@ -40,6 +40,7 @@ PAPER = dict(
 
 # %% ../nbs/05_results.ipynb #5e032e7f
 _NEEDED = {'key','survey','n','method','mode','seed','macro_f1'}
+_TEXT = ('unlabelled','views','tested_on','commit','recipe','version','encoder') # empty rather than missing
 
 def _whole_rows(f)->tuple: # the text up to the last whole row, how many lines after it are damaged
     "Leave out what a cut left of the last row"
@@ -59,15 +60,16 @@ def load_rows(
     if not f.exists(): return pd.DataFrame()
     try:
         text,cut = _whole_rows(f)
-        df = pd.read_csv(io.StringIO(text), keep_default_na=True, dtype=dict(key=str,unlabelled=str,views=str,tested_on=str,commit=str,recipe=str,version=str,encoder=str))
+        df = pd.read_csv(io.StringIO(text), keep_default_na=True, dtype=dict.fromkeys(('key',*_TEXT), str))
     except (pd.errors.ParserError,pd.errors.EmptyDataError,UnicodeDecodeError) as e:
         raise ValueError(f"{f} is not a results file ({e}); move it away or name another `out_dir`") from None
     lacking = _NEEDED-set(df.columns)
     if lacking: raise ValueError(f"{f} is not a results file, it lacks {', '.join(sorted(lacking))}; move it away or name another `out_dir`")
     if cut: warnings.warn(f"{f} is cut short in its last row; the {len(df)} whole rows before it are used")
-    for c in ('unlabelled','views','tested_on','commit','recipe','version','encoder'): df[c] = df[c].fillna('') if c in df else ''
+    for c in _TEXT: df[c] = df[c].fillna('') if c in df else ''
     return df
 
+# %% ../nbs/05_results.ipynb #99ec9af2
 def save_rows(
     rows,    # flat dicts with a 'key'
     out_dir  # folder; made if need be

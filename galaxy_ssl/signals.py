@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline as sk_pipeline
 from sklearn.preprocessing import StandardScaler
 from fastai.basics import Callback, L, Recorder, ValueMetric
-from .core import extract_features, recorded
+from .core import extract_features, recorded, trains
 from .baseline import macro_f1
 
 # %% ../nbs/02_signals.ipynb #371c12a9
@@ -96,7 +96,7 @@ class OnlineProbe(Callback):
         k:int=10,        # neighbours that vote
     ): self.dl,self.n_classes,self.k,self.values = dl,n_classes,k,{}
     def before_fit(self):
-        self.run = not hasattr(self.learn,'lr_finder') and not hasattr(self.learn,'gather_preds')
+        self.run = trains(self.learn)
         if not self.run: return
         self.metrics0 = self.learn.metrics
         self.learn.metrics = self.metrics0+L(ValueMetric(lambda n=n: self.values[n], n) for n in ('knn','linear_probe','features_spread'))
@@ -137,7 +137,7 @@ class SignalGraph(Callback):
     def __init__(self,
         title:str='' # above the figure
     ): self.title,self.handle = title,None
-    def before_fit(self): self.run = not hasattr(self.learn,'lr_finder') and not hasattr(self.learn,'gather_preds')
+    def before_fit(self): self.run = trains(self.learn)
     def after_epoch(self):
         from IPython.display import display
         fig = plot_signals(self.log(), self.title)

@@ -25,7 +25,7 @@ from .augment import make_pipeline
 from .simclr import ProjectionHead, SimCLR, simclr_learner, contrastive_accuracy
 from .signals import OnlineProbe, alignment, uniformity, spread, plot_signals as _panels
 from .autoencoder import autoencoder_learner, show_reconstructions
-from .baseline import (MODES, classifier_learner, evaluate, score_predictions, plot_confusion, fit_cosine, fit_logistic, fit_decision, WeightAverage, ValidateLast)
+from .baseline import (MODES, classifier_learner, score_predictions, plot_confusion, fit_cosine, fit_logistic, fit_decision, WeightAverage, ValidateLast)
 from .results import PAPER, NAMES, COLORS, results_table, save_rows, load_rows, macro_f1_error, verdict as _verdicts
 import galaxy_ssl, galaxy_ssl.core, galaxy_ssl.data, galaxy_ssl.views, galaxy_ssl.augment, galaxy_ssl.simclr, galaxy_ssl.autoencoder, galaxy_ssl.baseline
 
@@ -311,6 +311,7 @@ def _encoder_key(self:Study, method):
 def _encoder_path(self:Study, method):
     return self.out_dir/'encoders'/f"{method}-{re.sub(r'[^A-Za-z0-9]+','_',self.pool().name)[:40]}-{self._encoder_key(method)}"
 
+# %% ../nbs/05_study.ipynb #02ff794f
 class TrimMemory(Callback):
     "Give memory that was freed back to the system: glibc keeps what several threads free, megabytes for each small batch"
     run_valid = False
@@ -327,6 +328,7 @@ def _n_epochs(cfg, n):
     "Epochs that show about `seen` images, or the stated number"
     return cfg['epochs'] if 'epochs' in cfg else max(1, round(cfg['seen']/n))
 
+# %% ../nbs/05_study.ipynb #56e26456
 @patch
 def pretrain_learner(self:Study, method:str):
     "The learner that pre-trains by `method`, and the number of epochs"
@@ -369,6 +371,7 @@ def _kept_encoder(self:Study, method, path):
     StatusLine(method).done(f"kept from an earlier run, {enc.info['made']['epochs']} epochs in {mins(enc.info['made']['seconds'])}")
     return enc
 
+# %% ../nbs/05_study.ipynb #6ed2e690
 @patch
 def _pretrain(self:Study, method):
     learn,epochs = self.pretrain_learner(method)
@@ -378,10 +381,14 @@ def _pretrain(self:Study, method):
         else: learn.fit_cosine(epochs, warmup=cfg['warmup'])
     return self._keep_encoder(method, learn, time.time()-start)
 
+def _best_epoch(learn):
+    "The callback that picked the epoch, None if the last one was taken"
+    return next((c for c in learn.cbs if isinstance(c,BestEpoch)), None)
+
 @patch
 def _keep_encoder(self:Study, method, learn, seconds):
     "Note how an encoder was made and write it where later runs find it"
-    log,best = recorded(learn),next((c for c in learn.cbs if isinstance(c,BestEpoch)), None)
+    log,best = recorded(learn),_best_epoch(learn)
     watched = _label(self.probe)+', validation split'
     made = dict(method=method, pool=self.pool().name, images=len(self.pool()), left_out=self.pool().left_out, epochs=len(log), seconds=round(seconds,1),
                 best_epoch=best.best_epoch+1 if best else len(log), watched=watched, key=self._encoder_key(method),
@@ -453,7 +460,7 @@ def _train(self:Study, n, method, mode, seed)->tuple: # scores of any survey's i
     if cfg.get('probe_first') and mode=='finetune': self._probe_first(learn, n, method, seed)
     with quiet(learn, label): learn.fit_cosine(_fit_epochs(cfg, len(learn.dls.train)), warmup=cfg['warmup'])
     self.curves[n,method,mode,seed] = recorded(learn)
-    best = next((c for c in learn.cbs if isinstance(c,BestEpoch)), None)
+    best = _best_epoch(learn)
     if mode=='linear': scores = lambda name,idx: learn.model(self.features(method, seed, name)[idx].to(learn.dls.device)).detach().softmax(1)
     else: scores = lambda name,idx: self._scores(learn.model, name, idx, cfg.get('turns',1))
     return scores,len(self.curves[n,method,mode,seed]),best
@@ -573,6 +580,7 @@ def _row(self:Study, n, method, mode, seed, ev, epochs, best, seconds, tested_on
     ident = ('survey','n','method','mode','seed','preset','unlabelled','views','tested_on','recipe')
     return dict(key=_digest([row[k] for k in ident]), **row)
 
+# %% ../nbs/05_study.ipynb #6768ec65
 @patch
 def _find_row(self:Study, df, n, method, mode, seed):
     "The row of an earlier run with the same settings, data and version, None if there is none; with `tested_on`, all its rows must be there"
