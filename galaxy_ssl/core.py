@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['STEMS', 'create_encoder', 'versions', 'save_encoder', 'encoder_info', 'load_encoder', 'has_fast_bf16', 'Autocast',
-           'ChannelsLastBatch', 'NoWaiting', 'extract_features', 'trains', 'recorded', 'BestEpoch', 'StatusLine',
-           'mins', 'StatusCallback', 'quiet']
+           'ChannelsLastBatch', 'NoWaiting', 'extract_features', 'trains', 'recorded', 'BestEpoch', 'Checkpoint',
+           'StatusLine', 'mins', 'StatusCallback', 'quiet']
 
-# %% ../nbs/00_core.ipynb #e862caaa
-import os, sys, json, time, hashlib, platform
+# %% ../nbs/00_core.ipynb #00f6b4f3
+import os, sys, json, time, random, pickle, hashlib, platform
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version as dist_version, PackageNotFoundError
@@ -17,7 +17,7 @@ import numpy as np, pandas as pd
 import torch, timm
 from torch import nn, Tensor
 from safetensors.torch import save_file, load_file
-from fastai.basics import (Callback, Learner, CancelFitException, set_seed, to_float, store_attr, patch, defaults)
+from fastai.basics import (Callback, Learner, CancelFitException, CancelEpochException, L, set_seed, to_float, store_attr, patch, defaults)
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import AvgSmoothLoss, Recorder
 from fastai.callback.fp16 import MixedPrecision
@@ -216,10 +216,10 @@ def recorded(
     names = [o for o in learn.recorder.metric_names if o not in ('epoch','time')]
     return pd.DataFrame([list(map(float,v)) for v in learn.recorder.values], columns=names)
 
-# %% ../nbs/00_core.ipynb #f3eabf5c
+# %% ../nbs/00_core.ipynb #d9f368bf
 class BestEpoch(TrackerCallback):
     "Stop after `patience` epochs without progress and restore the weights of the best one (Tables 3 and 4)"
-    order = TrackerCallback.order+1
+    order,kept = TrackerCallback.order+1,('best','best_score','best_epoch','wait','weights')   # `kept` by `Checkpoint`
     def __init__(self,
         monitor:str='valid_loss',  # a name that the recorder shows; 'loss' or 'error' in it means lower is better
         min_delta:float=0.,        # progress smaller than this does not reset the patience
@@ -243,6 +243,54 @@ class BestEpoch(TrackerCallback):
     def after_fit(self):
         if self.run and getattr(self,'weights',None) is not None: self.model.load_state_dict(self.weights)
         self.weights,self.run = None,True
+
+# %% ../nbs/00_core.ipynb #faaa1471
+def _random_state(): return dict(torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [], python=random.getstate(),
+                                 numpy=[o.tolist() if isinstance(o,np.ndarray) else o for o in np.random.get_state()])
+
+def _set_random_state(s):
+    torch.set_rng_state(s['torch'])
+    if s['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state_all(s['cuda'])
+    random.setstate(s['python']); np.random.set_state(tuple(s['numpy']))
+
+class Checkpoint(Callback):
+    "Keep the state of training in a file after an epoch, and go on from it; give it to the learner when that is made"
+    order,run_valid = BestEpoch.order+1,False
+    def __init__(self,
+        path,           # the file; one that cannot be read, or of a training of another length, is left aside
+        every:float=60. # seconds between writes, at least
+    ): self.path,self.every,self.first,self.spent = Path(path),every,0,0.
+    def after_create(self): self.learn._do_fit = self._do_fit       # fastai's own counts from 0
+    def _do_fit(self):
+        for self.learn.epoch in range(self.first, self.n_epoch): self.learn._with_events(self.learn._do_epoch, 'epoch', CancelEpochException)
+    def before_fit(self):
+        self.run,self.first,self.spent = trains(self.learn),0,0.
+        self.start = self.last = time.time()
+        if self.run and (s:=self._read()): self._restore(s)
+    def _read(self):
+        try: s = torch.load(self.path, map_location='cpu', weights_only=True)
+        except (OSError,RuntimeError,EOFError,ValueError,KeyError,pickle.UnpicklingError): return None
+        return s if s['n_epoch']==self.n_epoch else None
+    def _restore(self, s):
+        self.first,self.spent = s['epoch']+1,s['spent']
+        self.model.load_state_dict(s['model'])
+        self.opt.load_state_dict(dict(state=s['opt'], hypers=self.opt.state_dict()['hypers']))
+        for c in self.learn.cbs: c.__dict__.update(s['callbacks'].get(c.name,{}))
+        r = self.recorder
+        r.values,(r.smooth_loss.count,r.smooth_loss.val) = [L(o) for o in s['values']],s['smooth']
+        _set_random_state(s['random'])
+        for dl,state in zip(self.dls, s['orders']): dl.rng.setstate(state)
+    def after_epoch(self):
+        if time.time()-self.last<self.every or self.epoch+1==self.n_epoch: return
+        r,self.last = self.recorder,time.time()
+        s = dict(epoch=self.epoch, n_epoch=self.n_epoch, spent=self.spent+time.time()-self.start, model=self.model.state_dict(), opt=self.opt.state_dict()['state'],
+                 callbacks={c.name:{k:getattr(c,k) for k in c.kept} for c in self.learn.cbs if 'kept' in type(c).__dict__},
+                 values=[list(map(float,o)) for o in r.values], smooth=(r.smooth_loss.count,r.smooth_loss.val), random=_random_state(),
+                 orders=[dl.rng.getstate() for dl in self.dls])
+        with atomic_path(self.path) as tmp: torch.save(s, tmp)
+    def after_fit(self):
+        if self.run: self.path.unlink(missing_ok=True)
+        self.run = True
 
 # %% ../nbs/00_core.ipynb #f9e460b4
 def _terminal_fd():
@@ -275,7 +323,7 @@ class StatusLine:
         if self.fd is not None: os.close(self.fd)
         self.fd = None
 
-# %% ../nbs/00_core.ipynb #8360063d
+# %% ../nbs/00_core.ipynb #6e8301f2
 def mins(
     s:float # seconds
 )->str:     # minutes and seconds
@@ -288,9 +336,9 @@ class StatusCallback(Callback):
     def __init__(self,
         label:str='' # what is being trained
     ): self.label = label
-    def before_fit(self): self.line,self.start,self.logger0,self.learn.logger = StatusLine(self.label),time.time(),self.learn.logger,lambda *_: None
+    def before_fit(self): self.line,self.start,self.first,self.logger0,self.learn.logger = StatusLine(self.label),time.time(),len(self.recorder.values),self.learn.logger,lambda *_: None
     def _text(self):
-        done = (self.epoch*self.n_iter+self.iter+1)/(self.n_epoch*self.n_iter)
+        done = ((self.epoch-self.first)*self.n_iter+self.iter+1)/((self.n_epoch-self.first)*self.n_iter)
         spent = time.time()-self.start
         loss = f', loss {self.smooth_loss.item():.3f}' if hasattr(self,'smooth_loss') else ''
         return f'epoch {self.epoch+1}/{self.n_epoch}{loss}, {mins(spent)} gone, about {mins(spent/max(done,1e-9)-spent)} left'

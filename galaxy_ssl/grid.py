@@ -7,9 +7,9 @@ __all__ = ['AXES', 'Cell', 'grid_cells', 'training_speed', 'Plan', 'experiment_n
            'color_order_study', 'label_budget_study', 'transfer_study', 'mismatch_instruments', 'mismatch_surveys',
            'mismatch_study']
 
-# %% ../nbs/05_grid.ipynb #affe6644
+# %% ../nbs/05_grid.ipynb #df955746
 import json, time, math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, replace, asdict
 from functools import lru_cache
 from pathlib import Path
 import h5py, numpy as np, pandas as pd, torch
@@ -20,7 +20,7 @@ from .surveys import CLASSES, bar
 from .simulate import INSTRUMENTS, draw_galaxies, observe
 from .baseline import MODES
 from .results import PAIRS, COLOR_ORDERS, load_rows, results_table, color_order_table, paper_table, plot_augmentation_heatmap, plot_label_budget, plot_transfer, transfer_table
-from .study import METHODS, Study, _items, _label, _digest, _preset, _n_epochs, _fit_epochs, parse_ints, parse_names
+from .study import METHODS, PRETRAINED, Study, _items, _label, _digest, _preset, _n_epochs, _fit_epochs, parse_ints, parse_names
 
 # %% ../nbs/05_grid.ipynb #26de61cb
 AXES = ('surveys','ns','methods','modes','seeds','presets','unlabelled','views')
@@ -30,24 +30,30 @@ def _groups(v)->list: # of texts
     parts = v.split(';') if isinstance(v,str) else list(v) if isinstance(v,(list,tuple)) else [v]
     return list(dict.fromkeys(','.join(map(str,_items(o))) for o in parts))
 
-# %% ../nbs/05_grid.ipynb #229d9b9c
+# %% ../nbs/05_grid.ipynb #a7441c01
 @dataclass(frozen=True)
 class Cell:
     "One run of the experiment's notebook"
     survey:str      # its labels and its test split
     n:int           # labels per class; 0 = all
-    preset:object   # name, file or settings
+    preset:str      # name or file
     unlabelled:str  # what is pre-trained on
     views:str       # of SimCLR; empty: the preset's
-    shared:tuple    # what all cells have: methods, modes, seeds, size, out_dir, tested_on, leave_out, probe
+    methods:str     # these and the rest are what all cells have; names and numbers with commas between
+    modes:str
+    seeds:str
+    size:int        # pixels; 0: the preset's
+    out_dir:str
+    tested_on:str
+    leave_out:str
+    probe:str
     @property
     def name(self):
         more = [o for o in (self.unlabelled if self.unlabelled!='own' else '', self.views) if o]
         parts = [Path(_label(self.survey)).stem, f"n{self.n or 'all'}", _preset(self.preset)[0], *(f'{"-".join(Path(p).stem for p in o.split(","))[:60]}' for o in more)]
         return '_'.join(parts)
     @property
-    def params(self): # of `Study`, and of the notebook
-        return dict(survey=self.survey, n=self.n, preset=self.preset, unlabelled=self.unlabelled, views=self.views, **dict(self.shared))
+    def params(self): return asdict(self) # of `Study`, and of the notebook
 
 def _one_per(axis, v):
     if not len(v) or v==['']: raise ValueError(f"axis `{axis}` of the grid is empty, expected at least one value")
@@ -62,10 +68,10 @@ def grid_cells(
     for axis,v in (('ns',ns),('seeds',seeds),('methods',methods),('modes',modes)): _one_per(axis, _items(v))
     ns,views = parse_ints(ns,'ns',note=' (labels per class, 0 for all)'),_groups(views) or ['']
     leave_out = ','.join(surveys) if leave_out is None else ','.join(map(str,_items(leave_out)))
-    shared = tuple(dict(methods=','.join(parse_names(methods,METHODS,'methods')), modes=','.join(parse_names(modes,MODES,'modes')), seeds=','.join(map(str,parse_ints(seeds,'seeds'))),
-        size=parse_ints(size,'size')[0], out_dir=str(out_dir), tested_on=','.join(map(str,_items(tested_on))), leave_out=leave_out, probe=str(probe)).items())
+    shared = dict(methods=','.join(parse_names(methods,METHODS,'methods')), modes=','.join(parse_names(modes,MODES,'modes')), seeds=','.join(map(str,parse_ints(seeds,'seeds'))),
+        size=parse_ints(size,'size')[0], out_dir=str(out_dir), tested_on=','.join(map(str,_items(tested_on))), leave_out=leave_out, probe=str(probe))
     presets = [_kept_preset(p, out_dir) for p in presets]
-    return [Cell(s,n,p,u,v,shared) for s in surveys for p in presets for u in pools for v in views for n in ns]
+    return [Cell(s,n,p,u,v,**shared) for s in surveys for p in presets for u in pools for v in views for n in ns]
 
 def _kept_preset(preset, out_dir):
     "A preset that papermill can pass: its name, or a file of its settings in `out_dir`"
@@ -95,13 +101,13 @@ def training_speed(
     while time.time()-start<seconds: step(); n += 1
     return n*len(x)/(time.time()-start)
 
-# %% ../nbs/05_grid.ipynb #2daa9990
+# %% ../nbs/05_grid.ipynb #6f78c17d
 class Plan:
     "What a grid will run, and what it will cost"
     def __init__(self,
         cells:list  # of `Cell`
     ):
-        self.cells,self.out_dir = cells,Path(dict(cells[0].shared)['out_dir'])
+        self.cells,self.out_dir = cells,Path(cells[0].out_dir)
         self.old = load_rows(self.out_dir)
         self.studies = {c:Study(**c.params) for c in cells}
         found = {c:{r:s._find_row(self.old, *r) for r in s.cells()} for c,s in self.studies.items()}
@@ -111,7 +117,7 @@ class Plan:
         self.missing = self._encoders()
     def _encoders(self):
         "Encoders to be made: their path -> (study, method)"
-        need = {(s._encoder_path(m)):(s,m) for c,s in self.studies.items() for m in ('simclr','autoencoder') if any(r[1]==m for r in self.todo[c])}
+        need = {(s._encoder_path(m)):(s,m) for c,s in self.studies.items() for m in PRETRAINED if any(r[1]==m for r in self.todo[c])}
         return {p:o for p,o in need.items() if not p.with_name(p.name+'.safetensors').exists()}
     @property
     def open(self): return [c for c in self.cells if self.todo[c]]
@@ -121,9 +127,14 @@ class Plan:
     def __str__(self):
         done,todo = self.runs-sum(map(len,self.todo.values())),len(self.open)
         out = [f"{len(self.cells)} cells, {self.runs} runs: {done} done, {self.runs-done} to go in {todo} cell{'s' if todo!=1 else ''}"]
-        out += [f"encoder to be made: {m} on {len(s.pool()):,} images of {s.pool().name}{', '+s.views if s.views and m=='simclr' else ''}, about {mins(self._encoder_seconds((s,m)))}" for s,m in self.missing.values()]
+        out += self._encoder_lines()
         if self.others>0: out.append(f"{self.others} other row{'s' if self.others>1 else ''} in {self.out_dir} (of other cells, settings, data or versions): kept, not counted")
         return '\n'.join([*out, f"about {mins(self.seconds())} on this machine" if todo else 'nothing to do'])
+    def _encoder_lines(self):
+        "A line for the encoders of each method and pool"
+        groups = {}
+        for s,m in self.missing.values(): groups.setdefault((m,f"{len(s.pool()):,} images of {s.pool().name}"), []).append((s,m))
+        return [f"{f'{len(g)} encoders' if len(g)>1 else 'encoder'} to be made: {m} on {pool}, about {mins(sum(map(self._encoder_seconds, g)))}" for (m,pool),g in groups.items()]
 
 # %% ../nbs/05_grid.ipynb #5e7a01c3
 @patch
@@ -162,7 +173,7 @@ def _known(self:Plan, s, n, method, mode):
     same = (self.old.survey==_label(s.name))&(self.old.n==n)&(self.old.method==method)&(self.old['mode']==mode)&(self.old.settings==s._settings_of(method,mode))
     return self.old[same].seconds.mean() if same.any() else None
 
-# %% ../nbs/05_grid.ipynb #8fbb852d
+# %% ../nbs/05_grid.ipynb #94bf418e
 def experiment_notebook()->Path:
     "The notebook that papermill runs: the package's copy, or that of the checkout it is developed in"
     here = Path(__file__).parent
@@ -180,7 +191,7 @@ def _execute(c):
     "Run the experiment's notebook for a cell and keep it"
     import papermill, logging
     logging.getLogger('papermill').setLevel(logging.ERROR)
-    out = Path(dict(c.shared)['out_dir'])/'notebooks'/f'{c.name}.ipynb'
+    out = Path(c.out_dir)/'notebooks'/f'{c.name}.ipynb'
     out.parent.mkdir(parents=True, exist_ok=True)
     papermill.execute_notebook(str(experiment_notebook()), str(out), parameters=c.params, progress_bar=False, kernel_name='python3')
 
