@@ -158,7 +158,13 @@ def _legend(df):
     r += '± is the scatter over seeds, or with one seed the sampling error of the test images. '
     return r+('F1 by class: '+', '.join(f'{i} {c}' for i,c in enumerate(classes))+'.' if same else 'F1 by class, in the order of each survey.')
 
-# %% ../nbs/05_results.ipynb #513baf83
+# %% ../nbs/05_results.ipynb #936d1fa3
+def _in_order(df):
+    "Rows as tables list them: surveys as they come, few labels first, methods as in `NAMES`"
+    at = dict(survey=df.survey.map({k:i for i,k in enumerate(df.survey.unique())}), n=df.n.where(df.n>0, math.inf),
+              method=df.method.map({k:i for i,k in enumerate(NAMES)}), mode=df['mode'].map(dict(supervised=0,linear=1,finetune=2)))
+    return df.loc[pd.DataFrame(at).sort_values([*at], kind='stable').index]
+
 def paired_differences(
     rows,                               # rows, a DataFrame of them, or an `out_dir`
     than=('baseline','supervised'),     # method and mode to compare with
@@ -166,7 +172,7 @@ def paired_differences(
     value:str='macro_f1', level:float=.95
 )->pd.DataFrame: # a line per survey, tested_on, n, method, mode, preset, unlabelled and views: seeds, mean, than, difference, low, high
     "How much better than another method, seed by seed, with the confidence interval of the mean"
-    df,lines = _as_frame(rows),[]
+    df,lines = _in_order(_as_frame(rows)),[]
     for k,g in df[~((df.method==than[0])&(df['mode']==than[1])&(than_preset is None))].groupby(_SAME, sort=False, dropna=False):
         k = dict(zip(_SAME,k))
         base = df[(df.survey==k['survey'])&(df.tested_on==k['tested_on'])&(df.n==k['n'])&(df.method==than[0])&(df['mode']==than[1])]
@@ -180,13 +186,13 @@ def paired_differences(
         lines.append({**k,'seeds':len(d),'mean':a.mean(),'sd':a.std(),'than':b.mean(),'difference':d.mean(),'low':d.mean()-err,'high':d.mean()+err})
     return pd.DataFrame(lines, columns=[*_SAME,'seeds','mean','sd','than','difference','low','high'])
 
-# %% ../nbs/05_results.ipynb #277511d0
+# %% ../nbs/05_results.ipynb #afa3b6d0
 def paper_table(
     rows,                # rows, a DataFrame of them, or an `out_dir`
     value:str='macro_f1' # or 'accuracy'
 )->pd.DataFrame:         # a line per survey, budget, method, mode and preset
     "Our scores beside the paper's (Tables 7 and 8), with the paired difference to training from scratch"
-    df = _as_frame(rows)
+    df = _in_order(_as_frame(rows))
     df = df[df.tested_on=='']
     d,lines = paired_differences(df, value=value).set_index(_SAME),[]
     for k,g in df.groupby(_SAME, sort=False, dropna=False):
@@ -211,7 +217,7 @@ def verdict(
         out.append(f"With {_budget(o.n)} labels{' a class' if o.n else ''}, {NAMES[o.method]} by {'linear evaluation' if o.mode=='linear' else 'fine-tuning'} **{word}** training from scratch: {o.difference:+.3f} macro-F1 ({o.low:+.3f} to {o.high:+.3f}).")
     return out
 
-# %% ../nbs/05_results.ipynb #c505c8c0
+# %% ../nbs/05_results.ipynb #8d9710b0
 _MARKS = dict(none='x', supervised='s', linear='o', finetune='D')
 _LINES = dict(none='-', supervised='-', linear='--', finetune='-')
 
@@ -231,7 +237,7 @@ def plot_label_budget(
     df = _as_frame(rows)
     df = df[df.tested_on=='']
     surveys = df.survey.unique()
-    if ax is None: _,axs = plt.subplots(1, len(surveys), figsize=(5.6*len(surveys),3.4), squeeze=False)
+    if ax is None: _,axs = plt.subplots(1, len(surveys), figsize=(5.6*len(surveys),3.8), squeeze=False)
     for a,s in zip(axs[0] if ax is None else [ax],surveys):
         g = df[df.survey==s]
         (_bars if g.n.nunique()==1 else _lines)(a, g, PAPER['macro_f1'].get(s,{}) if paper else {})
@@ -253,12 +259,13 @@ def _bars(ax, df, paper):
     n = df.n.iloc[0]
     ax.set(xlim=(0,1), xlabel=f"macro-F1, {'all labels' if n==0 else f'{n} labels a class'}")
 
-# %% ../nbs/05_results.ipynb #2144607b
+# %% ../nbs/05_results.ipynb #c5c49e84
 def _lines(ax, df, paper):
     "Several budgets: a line per method and mode, the paper's dotted; a hollow mark where a class has too few images"
     ns = sorted(df.n.unique(), key=_by_budget)
-    pos = {n:i for i,n in enumerate(ns)}
-    for label,m,mode,g in _series(df):
+    series = list(_series(df))
+    for k,(label,m,mode,g) in enumerate(series):
+        pos = {n:i+.03*(k-(len(series)-1)/2) for i,n in enumerate(ns)}   # side by side, so that no bar hides another
         y,err = g.groupby('n').macro_f1.agg(['mean','std','count']),g.groupby('n').macro_f1_error.first()
         x = sorted(y.index, key=pos.get)
         ax.errorbar([pos[o] for o in x], y['mean'][x], [y['std'][o] if y['count'][o]>1 else err[o] for o in x], color=COLORS[m], marker=_MARKS[mode], ms=4,
@@ -269,7 +276,7 @@ def _lines(ax, df, paper):
             ax.plot([pos[o] for o in x if o in paper[m]], [paper[m][o] for o in x if o in paper[m]], color=COLORS[m], ls=':', lw=1, marker='*', ms=5, label=f'{NAMES[m]}, paper')
     ax.set_xticks(range(len(ns)), [_budget(n) for n in ns])
     ax.set(xlabel='labels a class', ylabel='macro-F1', ylim=(0,1))
-    ax.legend(fontsize=6, ncol=2)
+    ax.legend(fontsize=7, ncol=3, loc='upper center', bbox_to_anchor=(.5,-.17), frameon=False)
 
 # %% ../nbs/05_results.ipynb #46cdb23c
 PAIRS = [f'{a},{b}' for a in AUGMENTATIONS for b in AUGMENTATIONS]                                       # Figure 4
