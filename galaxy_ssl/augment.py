@@ -34,18 +34,29 @@ class Augmentation:
     )->Tensor:       # new images
         "The images that these parameters give"
         raise NotImplementedError(f"{type(self).__name__} has no `apply`")
-    def out_size(self, size_hw): return size_hw
-    def describe(self): return self.__doc__
+    def out_size(self, size_hw):
+        "Height and width that images of `size_hw` come out with"
+        return size_hw
+    def describe(self):
+        "What it does and how strongly, in a line"
+        return self.__doc__
     def __call__(self, x, generator=None):
         params = self.draw(len(x), tuple(x.shape[-2:]), generator)
         if self.noisy: params['z'] = torch.randn(x.shape, generator=generator, device='cpu' if generator else x.device)
         return self.apply(x, params)
     def __repr__(self): return f"{type(self).__name__}: {self.describe()}"
 
+# %% ../nbs/01_augment.ipynb #cbf7551c
 class Move(Augmentation):
     "An augmentation that moves pixels"
     alone = False # must it be an interpolation of its own?
-    def move(self, geo:Geometry, idx, params): raise NotImplementedError(f"{type(self).__name__} has no `move`")
+    def move(self,
+        geo:Geometry, # moves so far, changed in place
+        idx,          # (K,) which of its images to move
+        params:dict   # from `draw`, K rows
+    ):
+        "Add the move to those that came before"
+        raise NotImplementedError(f"{type(self).__name__} has no `move`")
     def apply(self, x, params):
         geo = Geometry(len(x), tuple(x.shape[-2:]))
         self.move(geo, np.arange(len(x)), params)
@@ -53,7 +64,11 @@ class Move(Augmentation):
 
 class Recolor(Augmentation):
     "An augmentation made of changes of brightness, contrast, saturation and hue"
-    def steps(self, params)->tuple: raise NotImplementedError(f"{type(self).__name__} has no `steps`") # kinds and values (N,K), see `color`
+    def steps(self,
+        params:dict # from `draw`, N rows
+    )->tuple:       # kinds and values, each (N,K), see `color`
+        "The steps that these parameters stand for"
+        raise NotImplementedError(f"{type(self).__name__} has no `steps`")
     def apply(self, x, params): return color(x, *self.steps(params))
 
 # %% ../nbs/01_augment.ipynb #4739273b
@@ -276,7 +291,8 @@ class PSFBlur(GaussianBlur):
     def _widths(self, n, size_hw, generator): return _uniform(n, *self.fwhm, generator)/FWHM
     @classmethod
     def between(cls,
-        a:str, b:str,           # surveys in `SURVEYS`: images of `a` are to look like those of `b`
+        a:str,                  # survey in `SURVEYS` whose images are blurred
+        b:str,                  # survey in `SURVEYS` whose seeing they are to have
         pixel_scale:float=None  # arcsec per pixel of the images; None: of the camera of `a`
     ):
         "From the seeing of one survey up to that of another"

@@ -30,6 +30,7 @@ class UpBlock(nn.Module):
         self.up = nn.Upsample(scale_factor=up) if up>1 else nn.Identity()
         self.short = nn.Identity() if c_in==c_out else nn.Sequential(nn.Conv2d(c_in,c_out,1,bias=False),nn.BatchNorm2d(c_out))
     def forward(self, x):
+        "The larger picture of a batch of feature maps"
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(self.up(y)))+self.up(self.short(x)))
 
@@ -60,9 +61,10 @@ class ResNetDecoder(nn.Module):
 
 @patch
 def forward(self:ResNetDecoder, h):
+    "Pictures of a batch of features"
     x = F.relu(self.spread(h)).view(-1,self.width,self.grid,self.grid)
     x = self.stem(self.stages(x.contiguous(memory_format=torch.channels_last)))
-    if x.shape[-1]!=self.size: x = F.interpolate(x, self.size, mode='bilinear', antialias=True)
+    if x.shape[-1]!=self.size: x = F.interpolate(x.float(), self.size, mode='bilinear', antialias=True) # bfloat16 has no such kernel on a CPU
     return torch.sigmoid(x)
 
 # %% ../nbs/03_autoencoder.ipynb #2f017f7e
@@ -79,8 +81,13 @@ class Reconstruct(Callback):
 
 class Autoencoder(nn.Module):
     "An encoder and a decoder, (N,C,H,W) -> (N,C,H,W) (section 3.2.2)"
-    def __init__(self, encoder, decoder): super().__init__(); self.encoder,self.decoder = encoder,decoder
-    def forward(self, x): return self.decoder(self.encoder(x))
+    def __init__(self,
+        encoder:nn.Module, # (N,C,H,W) -> (N,num_features)
+        decoder:nn.Module  # (N,num_features) -> (N,C,H,W) in [0,1], see `ResNetDecoder`
+    ): super().__init__(); self.encoder,self.decoder = encoder,decoder
+    def forward(self, x):
+        "What is left of pictures after a detour through their features"
+        return self.decoder(self.encoder(x))
 
 # %% ../nbs/03_autoencoder.ipynb #c919b8e4
 def autoencoder_learner(
@@ -90,9 +97,10 @@ def autoencoder_learner(
     decoder:nn.Module|None=None, # None: `ResNetDecoder` of the pictures' size
     p=0.5,                       # chance that an augmentation is applied to a picture
     lr:float=1e-3,               # base learning rate (Table 3)
-    opt_func=Adam,
+    opt_func=Adam,               # optimiser, as `Learner` takes it
     autocast:bool|None=None,     # bfloat16; None: where the hardware has it
-    cbs=None, **kwargs           # further callbacks and arguments of `Learner`
+    cbs=None,                    # further callbacks
+    **kwargs                     # further arguments of `Learner`
 )->Learner:
     "A `Learner` that pre-trains `learn.model.encoder` by reconstruction (section 3.2.2, equation 4)"
     encoder = encoder or create_encoder()
@@ -118,8 +126,8 @@ def show_reconstructions(
     model,            # an `Autoencoder`
     x:Tensor,         # pictures, (N,3,H,W) in [0,1]
     n:int=8,          # how many galaxies
-    title:str='',
-    figsize=None
+    title:str='',     # above the figure
+    figsize=None      # inches; None: 1.1 a galaxy
 ):
     "Draw pictures above what the autoencoder makes of them"
     x = x[:n].as_subclass(Tensor).cpu()

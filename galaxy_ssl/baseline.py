@@ -58,9 +58,18 @@ def macro_f1(
 # %% ../nbs/04_baseline.ipynb #be1ed1fe
 class Standardize(nn.Module):
     "Shift and scale features by statistics that were measured once"
-    def __init__(self, n): super().__init__(); self.register_buffer('mean',torch.zeros(n)); self.register_buffer('std',torch.ones(n))
-    def measure(self, f): self.mean,self.std = f.mean(0),f.std(0,correction=0).clamp(min=1e-6); return self
-    def forward(self, x): return (x-self.mean)/self.std
+    def __init__(self,
+        n:int # features
+    ): super().__init__(); self.register_buffer('mean',torch.zeros(n)); self.register_buffer('std',torch.ones(n))
+    def measure(self,
+        f:Tensor # features, (N,n)
+    ):
+        "Take mean and spread from these"
+        self.mean,self.std = f.mean(0),f.std(0,correction=0).clamp(min=1e-6)
+        return self
+    def forward(self, x):
+        "Features of mean 0 and spread 1, where they are those that were measured"
+        return (x-self.mean)/self.std
 
 class Classifier(nn.Module):
     "An encoder and a linear layer, pictures (N,C,H,W) or features (N,num_features) -> logits (N,n_classes)"
@@ -76,13 +85,16 @@ class Classifier(nn.Module):
         if frozen: encoder.requires_grad_(False)
         self.train()
     def train(self, mode=True):
+        "Training mode, but for a frozen encoder"
         super().train(mode)
         if self.frozen: self.encoder.eval()
         return self
-    def forward(self, x): return self.head(self.norm(x if x.ndim==2 else self.encoder(x)))
+    def forward(self, x):
+        "Logits of pictures or of features"
+        return self.head(self.norm(x if x.ndim==2 else self.encoder(x)))
 
 def encoder_splitter(
-    model:Classifier
+    model:Classifier # of any mode
 )->list: # two lists of parameters, the encoder's and the head's
     "Parameter groups for discriminative learning rates"
     return [params(model.encoder), params(model.head)]
@@ -126,12 +138,13 @@ def classifier_learner(
     mode:str='supervised',    # 'supervised': all weights; 'linear': head only, on features computed once; 'finetune': all, the encoder slower
     lr=None,                  # learning rate of the head; None: 0.01 (Table 4)
     encoder_lr:float=.1,      # for 'finetune': the encoder's learning rate as a fraction of the head's
-    opt_func=Adam,
+    opt_func=Adam,            # optimiser, as `Learner` takes it
     loss_func=None,           # None: cross entropy
     autocast:bool|None=None,  # bfloat16; None: where the hardware has it
     metrics=None,             # None: accuracy and macro-F1
     features=None,            # for 'linear': features of the whole survey, where they were computed before
-    cbs=None, **kwargs        # further callbacks and arguments of `Learner`
+    cbs=None,                 # further callbacks
+    **kwargs                  # further arguments of `Learner`
 )->Learner:
     "A `Learner` that classifies galaxies from scratch, by linear evaluation or by fine-tuning (section 4)"
     if mode not in MODES: raise ValueError(f"`mode` must be one of {', '.join(MODES)}, got '{mode}'")
@@ -217,16 +230,20 @@ class ValidateLast(Callback):
 # %% ../nbs/04_baseline.ipynb #c4f95c9c
 class Decision:
     "Log scores times `sharpness` plus `tau` times the log of the classes' shares, as probabilities again"
-    def __init__(self, log_prior:Tensor, sharpness:float=1., tau:float=0.): self.log_prior,self.sharpness,self.tau = log_prior,sharpness,tau
+    def __init__(self,
+        log_prior:Tensor,   # log of each class's share, (n_classes,)
+        sharpness:float=1., # factor of the log scores, above 0
+        tau:float=0.        # how far to lean on the shares; 0: not at all
+    ): self.log_prior,self.sharpness,self.tau = log_prior,sharpness,tau
     def __call__(self, scores:Tensor)->Tensor: return (self.sharpness*scores.float().clamp(min=1e-12).log()+self.tau*self.log_prior).softmax(1)
     def __repr__(self): return f'Decision(sharpness={self.sharpness:g}, tau={self.tau:g})'
 
 def fit_decision(
     scores:Tensor,   # probabilities of validation images, (N,n_classes)
     targs:Tensor,    # their classes, (N,)
-    n_classes:int,
-    taus=(0.,.25,.5,.75,1.,-.25,-.5),
-    sharpnesses=(1.,2.,4.,8.)
+    n_classes:int,   # classes of the survey
+    taus=(0.,.25,.5,.75,1.,-.25,-.5), # strengths to try, the plain one first
+    sharpnesses=(1.,2.,4.,8.)         # factors of the log scores to try, the plain one first
 )->Decision:         # the first best pair, so the plain decision where nothing beats it
     "Choose how far to lean on the classes' shares, by macro-F1 on validation images"
     if len(scores)!=len(targs) or not len(scores): raise ValueError(f"`scores` and `targs` must be of one length, at least 1, got {len(scores)} and {len(targs)}")
@@ -267,8 +284,8 @@ def score_predictions(
 # %% ../nbs/04_baseline.ipynb #3dad4337
 def plot_confusion(
     ev:Evaluation,   # from `evaluate`
-    title:str='',
-    ax=None
+    title:str='',    # '': what is drawn, and the number of images
+    ax=None          # matplotlib axes; None: new ones
 ):
     "Draw a confusion matrix, each row in per cent of its true class"
     cm = np.array(ev['confusion'],float)

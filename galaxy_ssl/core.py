@@ -205,7 +205,9 @@ def extract_features(
     return torch.cat(feats), (torch.cat(labels) if labels else torch.full((sum(map(len,feats)),),-1))
 
 # %% ../nbs/00_core.ipynb #323b4dce
-def trains(learn:Learner)->bool:
+def trains(
+    learn:Learner # within a fit
+)->bool:          # False during `lr_find` and `get_preds`
     "Is this a fit in earnest, rather than a search for a learning rate or a prediction?"
     return not hasattr(learn,'lr_finder') and not hasattr(learn,'gather_preds')
 
@@ -304,8 +306,15 @@ def _in_kernel():
 
 class StatusLine:
     "One line of text, updated in place on the page of a notebook and, at most every `every` seconds, on the terminal"
-    def __init__(self, label='', every=5.): self.label,self.every,self.handle,self.last,self.fd = label,every,None,0.,_terminal_fd()
-    def update(self, text, final=False):
+    def __init__(self,
+        label:str='',   # stands before every text, with a colon; '' for none
+        every:float=5.  # seconds between lines on the terminal, at least; the page is updated each time
+    ): self.label,self.every,self.handle,self.last,self.fd = label,every,None,0.,_terminal_fd()
+    def update(self,
+        text:str,         # what there is to say now
+        final:bool=False  # on the terminal too, however soon after the line before
+    ):
+        "Replace the line"
         line = f'{self.label}: {text}' if self.label else text
         if _in_kernel():
             from IPython.display import display, Markdown
@@ -318,7 +327,10 @@ class StatusLine:
     def _write(self, s):
         try: os.write(self.fd, s.encode())
         except OSError: self.fd = None
-    def done(self, text):
+    def done(self,
+        text:str # the summary that stays
+    ):
+        "Replace the line for the last time"
         self.update(text, final=True)
         if self.fd is not None: os.close(self.fd)
         self.fd = None

@@ -99,20 +99,28 @@ class Survey:
         return f"Survey({self.name!r}, {len(self):,} images of {h}×{w} px, {len(self.labelled):,} labelled, {len(self.classes)} classes)"
     @property
     def ids(self):
+        "(N,) file name or index of each image"
         if callable(self._ids): self._ids = self._ids()
         return self._ids
     @property
     def table(self):
+        "DataFrame with a row per image: whatever else is known"
         if callable(self._table): self._table = self._table()
         return self._table
 
 # %% ../nbs/00_data.ipynb #14375f92
 @patch(as_prop=True)
-def info(self:Survey): return SURVEYS.get(self.name)
+def info(self:Survey)->SurveyInfo:
+    "What is known about a published or simulated survey, None for any other"
+    return SURVEYS.get(self.name)
 @patch(as_prop=True)
-def labelled(self:Survey): return np.flatnonzero(self.labels>=0)
+def labelled(self:Survey)->np.ndarray: # (K,)
+    "Indices of the images with a label"
+    return np.flatnonzero(self.labels>=0)
 @patch(as_prop=True)
-def unlabelled(self:Survey): return np.flatnonzero(self.labels<0)
+def unlabelled(self:Survey)->np.ndarray: # (N-K,)
+    "Indices of the images without one"
+    return np.flatnonzero(self.labels<0)
 
 @patch(as_prop=True)
 def counts(self:Survey)->np.ndarray: # (n_classes,)
@@ -474,7 +482,9 @@ def match_positions(
     return pd.DataFrame(dict(i=ia[i], j=ib[j], separation=sep.arcsec)).sort_values(['i','separation'], ignore_index=True)
 
 # %% ../nbs/00_data.ipynb #834d6f11
-def has_positions(s:Survey)->bool:
+def has_positions(
+    s:Survey # any survey
+)->bool:
     "Does a survey have `ra` and `dec`?"
     return {'ra','dec'}<=set(s.table)
 
@@ -683,9 +693,9 @@ def get_survey(
 # %% ../nbs/00_data.ipynb #0ec92882
 class Splits(NamedTuple):
     "Indices of the three parts of a survey"
-    train:np.ndarray
-    valid:np.ndarray
-    test:np.ndarray
+    train:np.ndarray # to learn from, about 70 %
+    valid:np.ndarray # to choose the epoch by, about 10 %
+    test:np.ndarray  # to be read once, about 20 %
 
 def _split_class(idx, rng)->tuple:
     "Shuffle the images of one class and cut them 70:10:20"
@@ -746,7 +756,10 @@ def budget_counts(
 # %% ../nbs/00_data.ipynb #69a6462a
 class SurveyItems:
     "Some images of a survey, as fastai's `dataset`"
-    def __init__(self, survey:Survey, idx): store_attr()
+    def __init__(self,
+        survey:Survey, # where the images are
+        idx            # which ones, (K,)
+    ): store_attr()
     def __len__(self): return len(self.idx)
     def __getitem__(self, i): return self.survey.images[self.idx[i]],self.survey.labels[self.idx[i]]
 
@@ -761,7 +774,9 @@ def _check_idx(survey, idx, name:str)->np.ndarray:
 class BatchTfm(Transform):
     "Apply a function of a float batch (N,3,H,W) in [0,1] to the images of a batch"
     order = 20
-    def __init__(self, f): super().__init__(); self.f = f
+    def __init__(self,
+        f # (N,3,H,W) -> the same, or another size
+    ): super().__init__(); self.f = f
     def encodes(self, x:TensorImage): return TensorImage(self.f(x.as_subclass(Tensor)))
 
 def _resizer(size:int):
@@ -782,7 +797,7 @@ class SurveyDL(TfmdDL):
         device=None,        # None: fastai's default
         with_y:bool=True,   # labels in the batch?
         as_float:bool=True, # float in [0,1]; False: bytes as they are, for views that take them
-        **kwargs
+        **kwargs            # for fastai's `TfmdDL`, such as `after_batch`; `num_workers` is ignored
     ):
         self.survey,self.idx = survey,np.arange(len(survey)) if idx is None else _check_idx(survey,idx,'idx')
         if not as_float and (size or augment): raise ValueError(f"`as_float=False` leaves the images as they are, got size={size} and augment={augment!r}")
@@ -795,11 +810,17 @@ class SurveyDL(TfmdDL):
                          device=default_device() if device is None else device, **kwargs)
         self._n_inp = 1
     @property
-    def labels(self): return self.survey.labels[self.idx]
+    def labels(self):
+        "Labels of the images, in the order of `idx`, -1 = none"
+        return self.survey.labels[self.idx]
     @property
-    def vocab(self): return CategoryMap(self.survey.classes, sort=False)
+    def vocab(self):
+        "Class names, in label order"
+        return CategoryMap(self.survey.classes, sort=False)
     @property
-    def c(self): return len(self.survey.classes)
+    def c(self):
+        "Number of classes"
+        return len(self.survey.classes)
 
 # %% ../nbs/00_data.ipynb #a74ff96e
 class _Copier:

@@ -118,7 +118,8 @@ def decode_image(
 
 # %% ../nbs/00_files.ipynb #53d0a197
 def psnr(
-    a, b # images of the same shape, any type, 0 to 255
+    a, # image or images, any type, 0 to 255
+    b  # the ones to compare with, of the same shape
 )->float: # dB; infinite where they are equal
     "Peak signal-to-noise ratio: how alike two images are"
     mse = ((np.asarray(a,np.float32)-np.asarray(b,np.float32))**2).mean()
@@ -227,11 +228,15 @@ def decode_fits(
     flux = np.where(gone, sky, cube).transpose(1,2,0)
     return lupton.rgb(fit_image(np.ascontiguousarray(flux), size, crop).transpose(2,0,1))
 
-# %% ../nbs/00_files.ipynb #560dd806
+# %% ../nbs/00_files.ipynb #d1fdfa89
 _exts = {'.jpg','.jpeg','.png','.tif','.tiff','.bmp','.webp'}
 _fits_exts = ('.fits','.fit','.fts','.fits.gz','.fits.fz')
 
-def is_fits(name:str)->bool: return name.lower().endswith(_fits_exts)
+def is_fits(
+    name:str # of a file
+)->bool:
+    "Is it a FITS file, compressed or not, by its name?"
+    return name.lower().endswith(_fits_exts)
 def _is_image(name:str)->bool: return name.lower().endswith(tuple(_exts))
 
 @dataclass
@@ -247,9 +252,14 @@ class ImageStore:
     order:list=None       # names in the order of `stream`
     changed:callable=lambda: False  # has the archive changed since it was opened?
     @property
-    def fits(self): return is_fits(self.names[0])
+    def fits(self):
+        "Are the images FITS files?"
+        return is_fits(self.names[0])
 
-def climbs(name:str)->bool:
+# %% ../nbs/00_files.ipynb #560dd806
+def climbs(
+    name:str # path of a file in an archive
+)->bool:
     "Does a file name lead out of its folder?"
     name = name.replace('\\','/')
     return name.startswith('/') or '..' in name.split('/') or bool(re.match(r'[A-Za-z]:',name))
@@ -380,7 +390,11 @@ def _open_tar(path)->ImageStore:
 # %% ../nbs/00_files.ipynb #db58d2f4
 _tar_exts = ('.tar','.tar.gz','.tgz','.tar.bz2','.tbz2','.tar.xz','.txz')
 
-def is_archive(path)->bool: return str(path).lower().endswith(('.zip',*_tar_exts))
+def is_archive(
+    path # a file's
+)->bool:
+    "Is it an archive that `open_store` reads, by its name?"
+    return str(path).lower().endswith(('.zip',*_tar_exts))
 
 def open_store(
     path  # a folder, a .zip or a .tar (also .gz, .bz2, .xz)
@@ -417,7 +431,7 @@ def n_cores()->int:
 @dataclass
 class ImageSource:
     "Images of a store, decoded, cropped and resampled, in blocks"
-    store:ImageStore
+    store:ImageStore      # where they are
     names:list            # which, in order
     size:int=None         # see `fit_image`
     crop:int=None         # see `fit_image`
@@ -428,9 +442,14 @@ class ImageSource:
     reduce:bool=None      # shrink JPEGs while decoding them? None: if that gives the same pixels
     def __len__(self): return len(self.names)
     @property
-    def where(self): return self.store.path
-    def name(self, i): return self.names[i]
+    def where(self):
+        "Folder or archive, for errors"
+        return self.store.path
+    def name(self, i):
+        "File name of image `i`"
+        return self.names[i]
     def decode(self, data, seen=None):
+        "Pixels (H,W,3) of a file's content; its original (width, height) is added to `seen`"
         if self.store.fits: return decode_fits(data, self.size, self.crop, self.lupton or Lupton(), self.planes, seen)
         return decode_image(data, self.size, self.crop, self.may_reduce(), seen)
     def plan(self):
@@ -438,7 +457,9 @@ class ImageSource:
         h = hashlib.sha256()
         for o in self.names: h.update(f'{o} {self.store.stamp(o)}\n'.encode('utf-8','surrogateescape'))
         return [self.size,self.crop,list(self.planes),self.lupton and asdict(self.lupton),self.may_reduce(),h.hexdigest()]
-    def changed(self): return self.store.changed()
+    def changed(self):
+        "Has the archive changed since it was opened?"
+        return self.store.changed()
 
 # %% ../nbs/00_files.ipynb #771ee587
 @patch
@@ -566,14 +587,21 @@ class H5Source:
     ident:str=''          # what tells that the file is another; default: its size and time of change
     budget:int=2**26      # bytes to read at a time, where a chunk allows it
     def __len__(self): return len(self.ds)
-    def name(self, i): return str(i)
+    def name(self, i):
+        "Image `i` as errors call it"
+        return str(i)
     def shape(self):
+        "Shape (H,W,3) of the images once cropped and resampled"
         if self.size or self.crop: return (self.size or self.crop,)*2+(3,)
         return _square(self.ds.shape[1:], self.where)
     def _stamp(self): st = os.stat(self.where); return [st.st_size,st.st_mtime_ns]
     def __post_init__(self): self.first = self._stamp()
-    def changed(self): return self._stamp()!=self.first
-    def plan(self): return [self.size,self.crop,list(self.ds.shape),self.ident or self.first]
+    def changed(self):
+        "Has the file changed since it was opened?"
+        return self._stamp()!=self.first
+    def plan(self):
+        "All that the pixels depend on"
+        return [self.size,self.crop,list(self.ds.shape),self.ident or self.first]
     def step(self)->int:
         "Images read at a time: whole chunks"
         chunk = self.ds.chunks[0] if self.ds.chunks else 1
@@ -598,7 +626,10 @@ GAP = 4096 # bytes before the pixels, where HDF5's header goes
 
 def _digest(o)->str: return hashlib.sha256(json.dumps(o, default=str).encode('utf-8','surrogateescape')).hexdigest()
 
-def no_space(path, need=None)->OSError:
+def no_space(
+    path,     # `Path` of the file that does not fit; its folder exists
+    need=None # bytes that it needs; None: not said
+)->OSError:   # not raised
     "What to say when a disk is full"
     free = shutil.disk_usage(path.parent).free
     need = f"{need/1e6:,.0f} MB are needed and " if need else ''
@@ -606,7 +637,11 @@ def no_space(path, need=None)->OSError:
 
 class Pixels:
     "Images on their way to `dst`: bytes after a gap, and a journal of how far they got"
-    def __init__(self, dst, plan:str, shape:tuple):
+    def __init__(self,
+        dst,        # the HDF5 file to be
+        plan:str,   # digest of all that the pixels depend on
+        shape:tuple # of an image, (H,W,3)
+    ):
         self.dst,self.plan,self.shape,self.nbytes = Path(dst),plan,tuple(shape),int(np.prod(shape))
         self.path,self.log = self.dst.with_name(self.dst.name+'.part'),self.dst.with_name(self.dst.name+'.part.log')
         self.done,self.n,self.bad,self.sizes = 0,0,[],Counter() # images tried, written, (number, reason), original sizes
@@ -616,6 +651,7 @@ class Pixels:
         self.close()
         for o in (self.path,self.log): o.unlink(missing_ok=True)
     def close(self):
+        "Let go of the files; what was not saved is done again next time"
         f,self.f = self.f,None
         if self.pool: self.pool.shutdown()
         if f:
@@ -694,7 +730,11 @@ def add(self:Pixels,
 # %% ../nbs/00_files.ipynb #4a533d85
 class PixelSlices:
     "Images in a file, read slice by slice"
-    def __init__(self, path, offset:int, shape:tuple): self.path,self.offset,self.shape,self.dtype,self.ndim = path,offset,tuple(shape),np.dtype(np.uint8),len(shape)
+    def __init__(self,
+        path,       # the file
+        offset:int, # bytes before the first image
+        shape:tuple # (N,H,W,3)
+    ): self.path,self.offset,self.shape,self.dtype,self.ndim = path,offset,tuple(shape),np.dtype(np.uint8),len(shape)
     def __len__(self): return self.shape[0]
     def __getitem__(self, i):
         if not isinstance(i, slice): return self._some(np.asarray(i))
@@ -782,7 +822,12 @@ def atomic_path(
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
 
-def check_bad(bad, n, max_bad, source):
+def check_bad(
+    bad,     # (number, reason) of each image that cannot be used
+    n,       # images in all
+    max_bad, # share of them that may be unusable, 0 to 1
+    source   # `ImageSource` or `H5Source`
+):
     "An error if too many images cannot be used"
     if len(bad)>max_bad*n:
         raise ValueError(f"{source.where}: more than {max_bad*100:g} % of the {n} images cannot be used; the first, {source.name(bad[0][0])}, {bad[0][1]}")
@@ -810,7 +855,9 @@ def _fill(
 # %% ../nbs/00_files.ipynb #1bcc4cc3
 FORMAT = 1  # raised when the layout or the meaning of a file changes
 
-def plan_of(path)->str:
+def plan_of(
+    path # HDF5 file; one that does not exist or is no HDF5 has no plan
+)->str:
     "The digest of all that went into a file made by `write_pixels`; None for any other"
     try:
         with h5py.File(path,'r') as f: return f.attrs.get('plan')

@@ -30,7 +30,7 @@ def _groups(v)->list: # of texts
     parts = v.split(';') if isinstance(v,str) else list(v) if isinstance(v,(list,tuple)) else [v]
     return list(dict.fromkeys(','.join(map(str,_items(o))) for o in parts))
 
-# %% ../nbs/05_grid.ipynb #a7441c01
+# %% ../nbs/05_grid.ipynb #5c80ed82
 @dataclass(frozen=True)
 class Cell:
     "One run of the experiment's notebook"
@@ -40,28 +40,43 @@ class Cell:
     unlabelled:str  # what is pre-trained on
     views:str       # of SimCLR; empty: the preset's
     methods:str     # these and the rest are what all cells have; names and numbers with commas between
-    modes:str
-    seeds:str
+    modes:str       # names in `MODES`
+    seeds:str       # of labels drawn and classifiers
     size:int        # pixels; 0: the preset's
-    out_dir:str
-    tested_on:str
-    leave_out:str
-    probe:str
+    out_dir:str     # where rows and encoders go
+    tested_on:str   # surveys whose test split each classifier is read on as well
+    leave_out:str   # surveys whose test split is kept out of pre-training
+    probe:str       # survey that watches pre-training; empty: `survey`
     @property
     def name(self):
+        "What tells it from the grid's other cells, as a file name without suffix"
         more = [o for o in (self.unlabelled if self.unlabelled!='own' else '', self.views) if o]
         parts = [Path(_label(self.survey)).stem, f"n{self.n or 'all'}", _preset(self.preset)[0], *(f'{"-".join(Path(p).stem for p in o.split(","))[:60]}' for o in more)]
         return '_'.join(parts)
     @property
-    def params(self): return asdict(self) # of `Study`, and of the notebook
+    def params(self):
+        "Parameters of `Study`, and of the notebook"
+        return asdict(self)
 
+# %% ../nbs/05_grid.ipynb #1f9a3763
 def _one_per(axis, v):
     if not len(v) or v==['']: raise ValueError(f"axis `{axis}` of the grid is empty, expected at least one value")
     return v
 
 def grid_cells(
-    surveys='sim_decals', ns='3,30', methods=tuple(METHODS), modes=MODES, seeds=0, presets='quick', unlabelled='own', views='', # the axes
-    size:int=0, out_dir='results', tested_on='', leave_out=None, probe=''
+    surveys='sim_decals',   # axis: one or several
+    ns='3,30',              # axis: label budgets; 0 = all
+    methods=tuple(METHODS), # names in `METHODS`, together in each cell
+    modes=MODES,            # names in `MODES`, likewise
+    seeds=0,                # one or several, likewise
+    presets='quick',        # axis: names in `PRESETS`, JSON files, or one preset
+    unlabelled='own',       # axis: pools to pre-train on, parted by ';'
+    views='',               # axis: views of SimCLR, parted by ';'; empty: the preset's
+    size:int=0,             # side of the images in pixels; 0: the preset's
+    out_dir='results',      # where rows and encoders go
+    tested_on='',           # surveys whose test split each classifier is read on as well
+    leave_out=None,         # surveys whose test split is kept out of pre-training; None: all of the grid
+    probe=''                # survey that watches pre-training; empty: each its own
 )->list: # of `Cell`, surveys outermost
     "The cells of a grid, every value of it checked"
     surveys,presets,pools = _one_per('surveys',[str(o) for o in _items(surveys)]),[presets] if isinstance(presets,dict) else _one_per('presets',_items(presets)),_one_per('unlabelled',_groups(unlabelled))
@@ -86,7 +101,9 @@ def _kept_preset(preset, out_dir):
 # %% ../nbs/05_grid.ipynb #c9444bfd
 @lru_cache
 def training_speed(
-    arch:str='resnet18', stem:str='imagenet', size:int=64,
+    arch:str='resnet18',  # see `create_encoder`
+    stem:str='imagenet',  # see `create_encoder`
+    size:int=64,          # side of the images, pixels
     seconds:float=1.5 # how long to measure
 )->float:             # images per second, forward and backward
     "How fast this machine trains an encoder"
@@ -120,7 +137,9 @@ class Plan:
         need = {(s._encoder_path(m)):(s,m) for c,s in self.studies.items() for m in PRETRAINED if any(r[1]==m for r in self.todo[c])}
         return {p:o for p,o in need.items() if not p.with_name(p.name+'.safetensors').exists()}
     @property
-    def open(self): return [c for c in self.cells if self.todo[c]]
+    def open(self):
+        "Cells that lack rows"
+        return [c for c in self.cells if self.todo[c]]
     def _others(self, rows):
         "How many rows in the folder are no run of this grid"
         return int((self.old.tested_on=='').sum())-len({r['key'] for r in rows}) if len(self.old) else 0
@@ -243,23 +262,36 @@ def augmentation_study(
     survey='sim_decals', # whose galaxies
     n=0,                 # labels per class of the classifiers; 0 = all
     preset='quick',      # everything but the views
-    modes='linear,finetune',
+    modes='linear,finetune', # a panel each
     pairs=tuple(PAIRS),  # which ordered pairs; default: all 36
-    out_dir='results/augmentation', **kwargs # of `run_grid`
+    out_dir='results/augmentation', # rows found here are not run again
+    **kwargs                        # further arguments of `run_grid`
 ):                       # axes of the figure
     "Pre-train SimCLR with each ordered pair of augmentations, then classify (section 4.1, Figure 4)"
     t = run_grid(survey, n, 'simclr', modes, presets=preset, views=list(pairs), out_dir=out_dir, **kwargs)
     return plot_augmentation_heatmap(t.rows)
 
 def color_order_study(
-    survey='sim_decals', n=0, preset='quick', modes='linear,finetune', out_dir='results/augmentation', **kwargs # as `augmentation_study`
+    survey='sim_decals',            # whose galaxies
+    n=0,                            # labels per class of the classifiers; 0 = all
+    preset='quick',                 # everything but the views
+    modes='linear,finetune',        # a line each
+    out_dir='results/augmentation', # rows found here are not run again
+    **kwargs                        # further arguments of `run_grid`
 )->pd.DataFrame:         # see `color_order_table`
     "Each colour operation before and after a double crop-and-resize (section 4.1, Table 6)"
     return color_order_table(run_grid(survey, n, 'simclr', modes, presets=preset, views=COLOR_ORDERS, out_dir=out_dir, **kwargs).rows)
 
+# %% ../nbs/05_grid.ipynb #db73c768
 def label_budget_study(
-    surveys='sim_sdss,sim_decals', ns='3,30,300,0', preset='quick', seeds='0,1,2', methods='baseline,simclr,autoencoder', modes='supervised,finetune',
-    out_dir='results/labels', **kwargs # of `run_grid`
+    surveys='sim_sdss,sim_decals',  # one or several
+    ns='3,30,300,0',                # labels per class; 0 = all
+    preset='quick',                 # settings of all runs
+    seeds='0,1,2',                  # of labels drawn and classifiers
+    methods='baseline,simclr,autoencoder', # names in `METHODS`
+    modes='supervised,finetune',    # names in `MODES`
+    out_dir='results/labels',       # rows found here are not run again
+    **kwargs                        # further arguments of `run_grid`
 )->pd.DataFrame:         # see `paper_table`
     "Training from scratch, SimCLR and the autoencoder at each label budget (sections 4.2 and 4.3, Tables 7 and 8, Figures 5 and 6)"
     t = run_grid(surveys, ns, methods, modes, seeds, preset, out_dir=out_dir, **kwargs)
@@ -267,7 +299,14 @@ def label_budget_study(
     return paper_table(t.rows)
 
 def transfer_study(
-    surveys='sim_sdss,sim_decals', n=30, preset='quick', seeds=0, methods='baseline,simclr', modes='supervised,finetune', out_dir='results/transfer', **kwargs # of `run_grid`
+    surveys='sim_sdss,sim_decals',  # two or more
+    n=30,                           # labels per class; 0 = all
+    preset='quick',                 # settings of all runs
+    seeds=0,                        # of labels drawn and classifiers
+    methods='baseline,simclr',      # names in `METHODS`
+    modes='supervised,finetune',    # names in `MODES`
+    out_dir='results/transfer',     # rows found here are not run again
+    **kwargs                        # further arguments of `run_grid`
 )->pd.DataFrame:         # see `transfer_table`
     "Pre-train on each survey, take the labels of each, test on each, unchanged (section 4.4)"
     names = [str(o) for o in _items(surveys)]
@@ -305,7 +344,13 @@ def mismatch_surveys(
 def mismatch_study(
     n=0,                 # labels per class; 0 = all
     galaxies:int=1000,   # in each survey
-    size:int=64, preset='quick', seeds=0, methods='baseline,simclr', modes='supervised,finetune', out_dir='results/mismatch', **kwargs # of `run_grid`
+    size:int=64,         # side of the images, pixels
+    preset='quick',      # settings of all runs
+    seeds=0,             # of labels drawn and classifiers
+    methods='baseline,simclr',   # names in `METHODS`
+    modes='supervised,finetune', # names in `MODES`
+    out_dir='results/mismatch',  # surveys go here too; rows found here are not run again
+    **kwargs             # further arguments of `run_grid`
 )->pd.DataFrame:         # a line per method and mode, a column per step: macro-F1 on the test galaxies as that camera sees them
     "What each step of a survey mismatch (pixel scale, seeing, noise, color) costs a classifier that is applied unchanged"
     files = mismatch_surveys(Path(out_dir)/'surveys', galaxies, size)

@@ -109,7 +109,11 @@ def votes_to_classes(
     p = np.where(ok[:,None], p/np.where(ok,total,1)[:,None], 0.)
     return np.where(ok & (p.max(1)>threshold), p.argmax(1), -1).astype(np.int64),p
 
-def has_votes(df)->bool: return any(o.startswith(_smooth) for o in df.columns)
+def has_votes(
+    df # table, a row per galaxy
+)->bool:
+    "Does a table hold vote fractions of Galaxy Zoo 2?"
+    return any(o.startswith(_smooth) for o in df.columns)
 
 # %% ../nbs/00_labels.ipynb #3033a020
 def _numeric(col):

@@ -304,7 +304,8 @@ class Duplicates:
     pairs:pd.DataFrame  # columns i < j, kind ('exact' or 'near'), similarity (1 for 'exact')
     groups:np.ndarray   # (N,) index of the first member of each image's group, itself if it is alone
     @property
-    def kinds(self): # (N,) 'exact' or 'near' for an image with an earlier one like it, else ''
+    def kinds(self):
+        "(N,) 'exact' or 'near' for an image with an earlier one like it, else ''"
         k = np.where(self.groups!=np.arange(len(self.groups)), 'near', '').astype(object)
         k[self.pairs.j[self.pairs.kind=='exact']] = 'exact'
         return k
@@ -313,7 +314,11 @@ class Duplicates:
         n = {k:int((self.kinds==k).sum()) for k in ('exact','near')}
         return f"{_images(len(self.groups))}, {n['exact']:,} exact duplicates, {n['near']:,} near-duplicates"
 
-def group_pairs(i, j, n)->np.ndarray: # (n,)
+def group_pairs(
+    i,        # (K,) one image of each pair, 0 to n-1
+    j,        # (K,) the other one
+    n         # images in all
+)->np.ndarray: # (n,), an image without a pair is its own group
     "The first member of each image's group"
     lab = connected_components(coo_matrix((np.ones(len(i)),(i,j)), (n,n)), directed=False)[1]
     return np.unique(lab, return_index=True)[1][lab]
@@ -376,13 +381,21 @@ class QualityReport:
     study_counts:tuple=None                     # images per class in the study
     sizes:dict=None                             # '424×424' -> images of that original size
     @property
-    def flags(self): return self.checks[list(FAULTS)].to_numpy().any(1)
+    def flags(self):
+        "(N,) bool: is anything wrong with an image itself?"
+        return self.checks[list(FAULTS)].to_numpy().any(1)
     @property
-    def groups(self): return self.duplicates.groups
+    def groups(self):
+        "(N,) number of the first image of the same galaxy"
+        return self.duplicates.groups
     @property
-    def counts(self): return np.bincount(self.labels[self.labels>=0], minlength=len(self.classes))
+    def counts(self):
+        "(n_classes,) labelled images per class"
+        return np.bincount(self.labels[self.labels>=0], minlength=len(self.classes))
     @property
-    def title(self): return f"{self.name}{' (simulated)' if self.simulated else ''}"
+    def title(self):
+        "The survey's name, and that it is simulated"
+        return f"{self.name}{' (simulated)' if self.simulated else ''}"
 
 # %% ../nbs/00_quality.ipynb #a3025b68
 def _check_report(images, labels, classes, ids, study_counts, duplicates):
@@ -461,7 +474,10 @@ def _parts(self:QualityReport)->tuple: # a sentence, tables as (head, rows), sen
     return head,tables,tail
 
 # %% ../nbs/00_quality.ipynb #2ba26ebe
-def md_table(head, rows)->str:
+def md_table(
+    head, # names of the columns; 'check' and 'class' hold names
+    rows  # sequences of what `str` shows, one entry per column
+)->str:
     "A markdown table; what is not a name is set to the right"
     cell = lambda r: '| '+' | '.join(str(o).replace('|','\\|') for o in r)+' |'
     return '\n'.join([cell(head), cell([':--' if h in ('check','class') else '--:' for h in head])]+[cell(r) for r in rows])

@@ -93,7 +93,7 @@ def _free(p):
 def macro_f1_error(
     confusion,     # confusion matrix, (n_classes,n_classes) counts
     reps:int=400,  # bootstrap repeats
-    seed:int=0
+    seed:int=0     # of the repeats
 )->float:          # standard deviation of macro-F1
     "How much macro-F1 scatters when the test images are drawn again with replacement"
     cm = np.array(confusion)
@@ -169,7 +169,8 @@ def paired_differences(
     rows,                               # rows, a DataFrame of them, or an `out_dir`
     than=('baseline','supervised'),     # method and mode to compare with
     than_preset:str=None,               # its preset; None: the same preset's where it was run, else the only one there is
-    value:str='macro_f1', level:float=.95
+    value:str='macro_f1',               # which score, or any other number of a row
+    level:float=.95                     # of the confidence interval, above 0 and below 1
 )->pd.DataFrame: # a line per survey, tested_on, n, method, mode, preset, unlabelled and views: seeds, mean, than, difference, low, high
     "How much better than another method, seed by seed, with the confidence interval of the mean"
     df,lines = _in_order(_as_frame(rows)),[]
@@ -231,7 +232,7 @@ def _series(df):
 def plot_label_budget(
     rows,       # rows of `run_experiment`, a DataFrame of them, or an `out_dir`
     paper=True, # draw the paper's values beside ours where it has them
-    ax=None
+    ax=None     # matplotlib axes, for rows of one survey; None: new ones, a panel per survey
 ):
     "Macro-F1 against labels per class, a line per method and mode; bars where there is one budget (Figures 5 and 6)"
     df = _as_frame(rows)

@@ -6,8 +6,8 @@
 __all__ = ['spread', 'alignment', 'uniformity', 'knn_scores', 'knn_macro_f1', 'linear_macro_f1', 'OnlineProbe', 'plot_signals',
            'SignalGraph']
 
-# %% ../nbs/02_signals.ipynb #e5fac7f3
-import warnings
+# %% ../nbs/02_signals.ipynb #ff6b296e
+import math, warnings
 import numpy as np, torch, torch.nn.functional as F, matplotlib.pyplot as plt
 from torch import Tensor
 from sklearn.linear_model import RidgeClassifier
@@ -65,18 +65,21 @@ def knn_scores(
 
 # %% ../nbs/02_signals.ipynb #02eeea98
 def knn_macro_f1(
-    feats:Tensor, labels:Tensor, # (N,D) and (N,), of labelled images
-    n_classes:int, k:int=10
-)->float:                        # in [0,1]
+    feats:Tensor,  # features, (N,D)
+    labels:Tensor, # their classes, (N,), all labelled
+    n_classes:int, # classes of the survey
+    k:int=10       # neighbours that vote
+)->float:          # in [0,1]
     "Macro-F1 of a vote of the `k` nearest neighbours, each image left out of its own"
     return macro_f1(knn_scores(feats, labels, n_classes, k=k), labels, n_classes)
 
 def linear_macro_f1(
-    feats:Tensor, labels:Tensor, # (N,D) and (N,), of labelled images
-    n_classes:int,
-    folds:int=5,                 # at least 2; fewer where there are fewer images
-    alpha:float=100.             # strength of the ridge on standardised features
-)->float:                        # in [0,1]
+    feats:Tensor,    # features, (N,D)
+    labels:Tensor,   # their classes, (N,), all labelled, of at least 2 classes
+    n_classes:int,   # classes of the survey
+    folds:int=5,     # at least 2; fewer where there are fewer images
+    alpha:float=100. # strength of the ridge on standardised features
+)->float:            # in [0,1]
     "Cross-validated macro-F1 of a balanced ridge classifier on standardised features"
     x,y = feats.float().cpu().numpy(),labels.cpu().numpy()
     if len(np.unique(y))<2: raise ValueError(f"a linear probe needs images of at least 2 classes, got {len(np.unique(y))}")
@@ -108,7 +111,7 @@ class OnlineProbe(Callback):
         if self.run: self.learn.metrics = self.metrics0
         self.run = True
 
-# %% ../nbs/02_signals.ipynb #d1dd9313
+# %% ../nbs/02_signals.ipynb #b0053f06
 _PANELS = (('loss',('train_loss','valid_loss')), ('labelled images, macro-F1',('linear_probe','knn')), ('nearest view is the partner',('contrastive_accuracy',)),
            ('alignment',('alignment',)), ('uniformity',('uniformity',)), ('spread',('spread','features_spread')))
 
@@ -121,13 +124,15 @@ def plot_signals(
     panels = [(t,[c for c in cols if c in log]) for t,cols in _PANELS]
     panels = [(t,cols) for t,cols in panels if cols]
     if not panels: raise ValueError(f"there is nothing to draw, expected some of {', '.join(c for _,o in _PANELS for c in o)}, got {', '.join(map(str,log)) or 'nothing'}")
-    fig = fig or plt.figure(figsize=(2.6*len(panels),2.3))
-    for i,(t,cols) in enumerate(panels):
-        ax = fig.add_subplot(1, len(panels), i+1)
-        for c,ls,color in zip(cols, ('-',':'), ('#0072B2','#D55E00')):
+    cols = len(panels) if len(panels)<4 else math.ceil(len(panels)/2)                                # a page is three panels wide
+    rows = math.ceil(len(panels)/cols)
+    fig = fig or plt.figure(figsize=(2.7*cols,2*rows+.3))
+    for i,(t,names) in enumerate(panels):
+        ax = fig.add_subplot(rows, cols, i+1)
+        for c,ls,color in zip(names, ('-',':'), ('#0072B2','#D55E00')):
             ax.plot(range(1,len(log[c])+1), list(log[c]), ls, color=color, marker='.', label=c.replace('_',' '))
         ax.set_title(t, fontsize=8); ax.tick_params(labelsize=7); ax.set_xlabel('epoch', fontsize=7)
-        if len(cols)>1: ax.legend(fontsize=6)
+        if len(names)>1: ax.legend(fontsize=6)
     fig.suptitle(title, fontsize=9); fig.tight_layout()
     return fig
 

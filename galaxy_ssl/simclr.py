@@ -94,8 +94,13 @@ class ProjectionHead(nn.Sequential):
 
 class SimCLRModel(nn.Module):
     "An encoder and its projection head, (N,C,H,W) -> (N,out_features)"
-    def __init__(self, encoder, head): super().__init__(); self.encoder,self.head = encoder,head
-    def forward(self, x): return self.head(self.encoder(x))
+    def __init__(self,
+        encoder:nn.Module, # (N,C,H,W) -> (N,num_features)
+        head:nn.Module     # (N,num_features) -> (N,out_features), see `ProjectionHead`
+    ): super().__init__(); self.encoder,self.head = encoder,head
+    def forward(self, x):
+        "Embeddings of a batch of pictures"
+        return self.head(self.encoder(x))
 
 # %% ../nbs/02_simclr.ipynb #08fa67da
 class SimCLR(Callback):
@@ -113,9 +118,15 @@ class SimCLR(Callback):
 
 class NTXentLoss(nn.Module):
     "`nt_xent` as fastai calls a loss: on stacked embeddings (2N,D), first then second views; it needs no target"
-    def __init__(self, temperature=0.5): super().__init__(); self.temperature = temperature
-    def forward(self, pred, *targ): return nt_xent(*pred.chunk(2), self.temperature)
-    def extra_repr(self): return f'temperature={self.temperature}'
+    def __init__(self,
+        temperature:float=0.5 # above 0, see `nt_xent`
+    ): super().__init__(); self.temperature = temperature
+    def forward(self, pred, *targ):
+        "The loss of embeddings (2N,D), a scalar"
+        return nt_xent(*pred.chunk(2), self.temperature)
+    def extra_repr(self):
+        "What `repr` shows between the brackets"
+        return f'temperature={self.temperature}'
 
 # %% ../nbs/02_simclr.ipynb #bee11ba6
 VIEWS = ('gaussian_noise','crop_resize','crop_resize')   # the paper's choice, section 4.1
@@ -129,10 +140,11 @@ def simclr_learner(
     head:nn.Module|None=None,    # None: `ProjectionHead` with 128 outputs
     p=0.5,                       # chance that an augmentation is applied to a picture
     lr:float=1e-3,               # base learning rate (Table 3)
-    opt_func=Adam,
+    opt_func=Adam,               # optimiser, as `Learner` takes it
     autocast:bool|None=None,     # bfloat16; None: where the hardware has it
-    metrics=contrastive_accuracy,
-    cbs=None, **kwargs           # further callbacks and arguments of `Learner`
+    metrics=contrastive_accuracy,# one or several, of stacked embeddings (2N,D) and the pictures' numbers (N,)
+    cbs=None,                    # further callbacks
+    **kwargs                     # further arguments of `Learner`
 )->Learner:
     "A `Learner` that pre-trains `learn.model.encoder` by SimCLR (section 3.2.1)"
     encoder = encoder or create_encoder()

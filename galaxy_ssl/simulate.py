@@ -44,7 +44,9 @@ class Instrument:
     offset:float       # colour stretch: pedestal, so that the sky isn't black, 0 to 1
     q:float            # colour stretch: asinh softening, above 0
     @property
-    def field(self): return self.size*self.pixel_scale
+    def field(self):
+        "Width of a picture, arcsec"
+        return self.size*self.pixel_scale
 
 # %% ../nbs/00_simulate.ipynb #200b5e39
 INSTRUMENTS = dict(
@@ -108,7 +110,11 @@ class Galaxies(dict):
         near = self['near'].clone()
         near[:,2:,2] = 0
         return self.but(near=near, points=0)
-    def to(self, device): return Galaxies({k:v.to(device) for k,v in self.items()})
+    def to(self,
+        device # or its name
+    ):
+        "The same galaxies on a device"
+        return Galaxies({k:v.to(device) for k,v in self.items()})
 
 # %% ../nbs/00_simulate.ipynb #f957cd66
 _N_STAR,_N_FAINT,_N_KNOT,_N_NB = 10,14,16,3
@@ -438,8 +444,8 @@ def render(
 # %% ../nbs/00_simulate.ipynb #a9b03bbe
 def star_field(
     mag:float=16., # r magnitude
-    x:float=0.,    # position, arcsec from the centre
-    y:float=0.
+    x:float=0.,    # to the right of the centre, arcsec
+    y:float=0.     # below the centre, arcsec
 )->Galaxies:       # one empty field with one star
     "A lone star, to measure an instrument with"
     g = draw_galaxies('sdss', [1]).alone().but(mag=99., points=0)

@@ -29,7 +29,7 @@ from .baseline import (MODES, classifier_learner, score_predictions, plot_confus
 from .results import PAPER, NAMES, COLORS, results_table, save_rows, load_rows, macro_f1_error, verdict as _verdicts
 import galaxy_ssl, galaxy_ssl.core, galaxy_ssl.data, galaxy_ssl.views, galaxy_ssl.augment, galaxy_ssl.simclr, galaxy_ssl.autoencoder, galaxy_ssl.baseline
 
-# %% ../nbs/05_study.ipynb #d18075b1
+# %% ../nbs/05_study.ipynb #106258b1
 _epoch_stop = dict(monitor='macro_f1', min_delta=1e-4, patience=10, min_epochs=5)
 PRESETS = dict(
     quick=dict(
@@ -37,9 +37,9 @@ PRESETS = dict(
         simclr=dict(views='rotation,flip,zoom,color_jitter,gaussian_noise', p=(1.,1.,1.,.8,.5), temperature=.2, norm=True,
                     bs=64, lr=1e-3, seen=26_000, wd=1e-4, warmup=.1, stop=None),
         autoencoder=dict(views='rotation,flip', p=1., bs=32, lr=2e-3, seen=12_000, wd=1e-4, warmup=.1, stop=None),
-        supervised=dict(bs=32, lr=2e-3, epochs=40, warmup=.1, wd=1e-2, augment='rotation,flip', encoder_lr=1., stop=_epoch_stop),
-        linear=dict(bs=64, lr=1e-2, epochs=60, warmup=0., wd=1e-2, augment='', encoder_lr=0., stop=_epoch_stop),
-        finetune=dict(bs=32, lr=2e-3, epochs=30, warmup=.1, wd=1e-2, augment='rotation,flip', encoder_lr=.3, stop=_epoch_stop)))
+        supervised=dict(bs=32, lr=2e-3, epochs=40, warmup=.1, wd=1e-2, augment='rotation,flip', encoder_lr=1., steps=(240,None), stop=_epoch_stop),
+        linear=dict(bs=64, lr=1e-2, epochs=60, warmup=0., wd=1e-2, augment='', encoder_lr=0., steps=(240,None), stop=_epoch_stop),
+        finetune=dict(bs=32, lr=2e-3, epochs=30, warmup=.1, wd=1e-2, augment='rotation,flip', encoder_lr=.3, steps=(240,None), stop=_epoch_stop)))
 
 def _paper_preset():
     s = PAPER['settings']
@@ -51,7 +51,7 @@ def _paper_preset():
                 simclr=dict(pre, views=','.join(s['views']), p=s['p'], temperature=.5, norm=False), autoencoder=dict(pre, views='', p=s['p']),
                 supervised=fit, linear=dict(fit, augment=''), finetune=fit)
 
-_OPTIONAL = dict(simclr={'seen','epochs','monitor'}, autoencoder={'seen','epochs','monitor'}, supervised={'average','turns','decide','steps'}, finetune={'average','turns','decide','steps','probe_first'}, linear={'fit','C','turns','decide'})
+_OPTIONAL = dict(simclr={'seen','epochs','monitor'}, autoencoder={'seen','epochs','monitor'}, supervised={'average','turns','decide','steps'}, finetune={'average','turns','decide','steps','probe_first'}, linear={'fit','C','turns','decide','steps'})
 
 def preset_with(
     base,          # name of a preset, or a preset
@@ -65,6 +65,7 @@ def preset_with(
         p[k] = {**p[k],**v} if isinstance(v,dict) else v
         if isinstance(v,dict) and 'seen' in v: p[k].pop('epochs',None)
         if isinstance(v,dict) and 'epochs' in v: p[k].pop('seen',None)
+        if isinstance(v,dict) and 'epochs' in v and 'steps' not in v: p[k].pop('steps',None)
     return p
 
 PRESETS['paper'] = _paper_preset()
@@ -132,7 +133,7 @@ def _preset(preset)->tuple: # its name, its settings
     name = parse_names(preset, PRESETS, 'preset')[0]
     return name,deepcopy(PRESETS[name])
 
-# %% ../nbs/05_study.ipynb #fd577222
+# %% ../nbs/05_study.ipynb #a68b9469
 @lru_cache(maxsize=6)
 def _open_cached(name, size, labelled, root, stamp): return get_survey(name, size=size, labelled=labelled)
 
@@ -147,9 +148,16 @@ def _label(name): return name if name in SURVEYS else Path(name).name
 
 @lru_cache
 def _code_digest():
-    "A digest of the modules that pre-training runs"
+    "A digest of the modules that pre-training runs; a kept encoder is still good where only words changed"
     mods = (galaxy_ssl.core,galaxy_ssl.data,galaxy_ssl.views,galaxy_ssl.augment,galaxy_ssl.simclr,galaxy_ssl.autoencoder)
-    return hashlib.sha256(b''.join(Path(m.__file__).read_bytes() for m in mods)).hexdigest()[:12]
+    return hashlib.sha256(''.join(_bare(Path(m.__file__).read_text(encoding='utf-8')) for m in mods).encode()).hexdigest()[:12]
+
+def _bare(code):
+    "What a module does, without its comments and docstrings"
+    tree = ast.parse(code)
+    for o in ast.walk(tree):
+        if isinstance(o,(ast.Module,ast.ClassDef,ast.FunctionDef)) and ast.get_docstring(o, clean=False) is not None: o.body = o.body[1:]
+    return ast.dump(tree)
 
 @lru_cache
 def _commit():
@@ -243,7 +251,8 @@ SHAPES = dict(
                       'Unbarred Tight Spiral Galaxies','Unbarred Loose Spiral Galaxies','spiral','spiral_clockwise','spiral_anticlockwise')})
 
 def common_classes(
-    a, b         # class names of two surveys
+    a,           # class names of one survey, in label order
+    b            # class names of another
 )->tuple:        # the shared names, and for each class of `a` and of `b` its number among them, -1 = not shared
     "Which classes two surveys share: the same list, or the shapes that both can tell"
     if list(a)==list(b): return list(a),np.arange(len(a)),np.arange(len(b))
@@ -329,7 +338,7 @@ def _n_epochs(cfg, n):
     "Epochs that show about `seen` images, or the stated number"
     return cfg['epochs'] if 'epochs' in cfg else max(1, round(cfg['seen']/n))
 
-# %% ../nbs/05_study.ipynb #1988a90c
+# %% ../nbs/05_study.ipynb #3c3d91f5
 @patch
 def pretrain_learner(self:Study, method:str):
     "The learner that pre-trains by `method`, and the number of epochs"
@@ -338,7 +347,8 @@ def pretrain_learner(self:Study, method:str):
     set_seed(0, reproducible=True)
     perm = np.random.default_rng(0).permutation(len(pool))
     n_valid = max(2, min(512, len(pool)//10))
-    dls = survey_dls(pool, perm[n_valid:], perm[:n_valid], bs=min(cfg['bs'],len(pool)-n_valid))
+    size = self.size if method=='autoencoder' and pool.images.shape[1]!=self.size else None      # SimCLR's views bring the pictures to size, here that is left to do
+    dls = survey_dls(pool, perm[n_valid:], perm[:n_valid], bs=min(cfg['bs'],len(pool)-n_valid), size=size)
     enc = create_encoder(self.settings['arch'], self.settings['stem'])
     watched,sp = self._splits_of(self.probe)
     probe = OnlineProbe(survey_dls(watched, sp.valid, sp.valid, bs=min(256,len(sp.valid)), valid_bs=256).valid, len(watched.classes))
@@ -432,7 +442,7 @@ def _write_tensor(x, f):
     f.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(f) as tmp: torch.save(x, tmp)
 
-# %% ../nbs/05_study.ipynb #7473213a
+# %% ../nbs/05_study.ipynb #f9999a88
 @patch
 def _classifier(self:Study, n, method, mode, seed):
     "The learner of one run and its settings"
@@ -443,15 +453,20 @@ def _classifier(self:Study, n, method, mode, seed):
     aug = make_pipeline(cfg['augment'], size=self.size, p=1.) if cfg['augment'] else None
     dls = survey_dls(self.survey, idx, self.splits.valid, bs=min(cfg['bs'],len(idx)), valid_bs=256, augment=aug)
     feats = self.features(method, seed) if mode=='linear' else None
-    cbs = [BestEpoch(**cfg['stop'])] if cfg['stop'] else [ValidateLast()]
+    cbs = [BestEpoch(**_stop(cfg, len(dls.train)))] if cfg['stop'] else [ValidateLast()]
     if cfg.get('average'): cbs = [WeightAverage(cfg['average']),*cbs]
     cbs.append(TrimMemory())
     return classifier_learner(dls, enc, mode, lr=cfg['lr'], encoder_lr=cfg['encoder_lr'], wd=cfg['wd'], features=feats, cbs=cbs), cfg
 
 def _fit_epochs(cfg, n_batches):
     "Epochs of a classifier: as stated, but where `steps` are, within these bounds of training steps"
-    lo,hi = cfg.get('steps') or (0,math.inf)
-    return max(1, round(min(max(cfg['epochs']*n_batches, lo), hi)/n_batches))
+    lo,hi = cfg.get('steps') or (0,None)
+    return max(1, round(min(max(cfg['epochs']*n_batches, lo), hi or math.inf)/n_batches))
+
+def _stop(cfg, n_batches):
+    "When a classifier stops: by its rule, but not before the least number of training steps"
+    lo = (cfg.get('steps') or (0,None))[0]
+    return {**cfg['stop'], 'min_epochs':max(cfg['stop']['min_epochs'], math.ceil(lo/n_batches))}
 
 @patch
 def _train(self:Study, n, method, mode, seed)->tuple: # scores of any survey's images, epochs, best epoch and its score
@@ -495,7 +510,7 @@ def _probe_first(self:Study, learn, n, method, seed):
         learn.model.head.weight.copy_(head.weight)
         learn.model.head.bias.copy_(head.bias.clamp(min=-10)) # a class without labels is unlikely, not impossible
 
-# %% ../nbs/05_study.ipynb #dbd081e0
+# %% ../nbs/05_study.ipynb #4b969e71
 @patch
 def run_one(self:Study,
     n:int,       # labels per class; 0 = all
@@ -521,6 +536,27 @@ def run_one(self:Study,
     self.rows = [r for r in self.rows if r['key'] not in {o['key'] for o in rows}]+rows
     if self.out_dir is not None: save_rows(rows, self.out_dir)
     return rows[0]
+
+@patch
+def classify(self:Study,
+    n:int,       # labels per class; 0 = all
+    method:str,  # name in `METHODS`, but 'majority'
+    mode:str,    # one of the method's modes
+    seed:int=0,  # of the labels drawn, the weights and the batches
+    idx=None     # numbers of the images to classify; None: those without a label
+)->pd.DataFrame: # a line per image, the surest first: its number, its `id`, `class`, `probability`, and a probability for each class
+    "Classify images with a classifier of this study, which is trained once more, to the same weights"
+    if method=='majority' or mode not in METHODS.get(method,()): raise ValueError(f"`method` and `mode` must be a classifier such as 'simclr' and 'finetune', got '{method}' and '{mode}'")
+    s,idx = self.survey,self.survey.unlabelled if idx is None else np.atleast_1d(np.asarray(idx))
+    if not len(idx): raise ValueError(f"{self.name} has no image without a label; say with `idx` which ones to classify")
+    if mode=='linear':
+        dl = survey_dls(s, idx, idx, bs=8, valid_bs=256).valid
+        self.features(method, seed)[idx] = extract_features(self._encoder(method, seed), dl, turns=self.settings['linear'].get('turns',1))[0]
+    scores = self._train(n, method, mode, seed)[0]
+    decide,p = self._decision(scores, mode),scores(self.name, idx).float().cpu()
+    p = (decide(p) if decide else p/p.sum(1,keepdim=True)).numpy()
+    df = pd.DataFrame(dict(id=[s.ids[i] for i in idx], **{'class':[s.classes[c] for c in p.argmax(1)]}, probability=p.max(1)), index=idx)
+    return df.assign(**{c:p[:,k] for k,c in enumerate(s.classes)}).sort_values('probability', ascending=False)
 
 @patch
 def _decision(self:Study, scores, mode):

@@ -156,7 +156,10 @@ class _PageBar(tqdm):
         elif text['text/plain']: self.page = display(text, raw=True, display_id=True)
         return True
 
-def bar(it=None, **kwargs):
+def bar(
+    it=None, # what to go through; None: `total` is given, and `update` is called
+    **kwargs # for `tqdm`
+):
     "A progress bar on a terminal or a notebook's page, with speed and time left, for what takes more than two seconds"
     if _on_page(): return _PageBar(it, leave=False, delay=2, **kwargs)
     return tqdm(it, disable=None, leave=False, delay=2, **kwargs)

@@ -345,7 +345,8 @@ def _lut16(idx, table):
 def normal(
     rng,      # NumPy bit generator
     hw:tuple, # height and width
-    mean:float=0., std:float=1.
+    mean:float=0., # of the distribution
+    std:float=1.   # of the distribution, 0 or more
 ):            # (h,w,3) float32
     "Normal random numbers for one image"
     n = hw[0]*hw[1]*3
@@ -366,7 +367,7 @@ def _move(M, part, turned, var, intact, same, fine, flip, hw, nearest):
     return part,_warp_cv,(A, (w*fx,h*fy), kernels, flags, cv2.BORDER_CONSTANT if turned else cv2.BORDER_REPLICATE, (w,h))
 
 def moves(
-    geo:Geometry
+    geo:Geometry # moves of N images
 )->list: # for each image None or (box of whole pixels: left, top, right, bottom; function of the pixels within; its argument)
     "How OpenCV carries out a geometry, image by image"
     M,whole,up = geo.M.round(9),_whole(geo.box, geo.hw_in).astype(int),~geo.turned
@@ -470,7 +471,10 @@ def _steps_cv(stages, n, raw)->_Steps:
 _blocks,_blocks_lock = [np.empty(1, np.float32)],threading.Lock() # memory of results, float32
 _FREE = [sys.getrefcount(o) for o in _blocks][0]                  # references to a block that no tensor holds
 
-def new_images(n:int, hw:tuple)->Tensor:
+def new_images(
+    n:int,    # images
+    hw:tuple  # their height and width
+)->Tensor:
     "An uninitialised batch, float32 (n,3,*hw) in `channels_last` layout, in memory that was used before where possible"
     size = n*hw[0]*hw[1]*3
     with _blocks_lock:

@@ -1,5 +1,5 @@
 "The house: README, site, settings and notebooks agree with each other. Runs in a second, no network, no Quarto."
-import json, re, subprocess
+import json, re, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 import pytest, yaml
@@ -31,22 +31,26 @@ def tracked():
 
 # ---------------------------------------------------------------- README
 
-def to_readme(text): return re.sub(r'\]\((?!https?:|#|mailto:)([^)]+)\)', r'](nbs/\1)', text)
-
 def test_readme_is_the_index():
-    readme,at = (ROOT/'README.md').read_text(encoding='utf-8'),0
-    for c in read_nb(NBS/'index.ipynb')['cells']:
-        if c['cell_type']!='markdown': continue
-        text = to_readme(source(c)).strip()
-        found = readme.find(text, at)
-        assert found>=0, f"README.md is older than nbs/index.ipynb, or in another order: it lacks {text[:80]!r}"
-        at = found+len(text)
+    r = subprocess.run([sys.executable,str(ROOT/'.ci'/'readme.py'),'--check'], capture_output=True, text=True)
+    assert r.returncode==0, r.stderr
+    readme = (ROOT/'README.md').read_text(encoding='utf-8')
+    for c in read_nb(NBS/'index.ipynb')['cells']: assert source(c).split('\n')[-1].split('](')[0].strip() in readme
 
-def test_readme_code_is_the_index():
-    blocks = re.findall(r'^```python\n(.*?)^```', (ROOT/'README.md').read_text(encoding='utf-8'), re.M|re.S)
-    cells = [source(c) for c in read_nb(NBS/'index.ipynb')['cells'] if c['cell_type']=='code']
-    cells = [re.sub(r'^#\|.*\n?', '', o, flags=re.M).strip() for o in cells if not re.search(r'^#\|\s*hide\b', o, re.M)]
-    assert [o.strip() for o in blocks]==cells
+def test_front_page_numbers_are_the_rows():
+    "Each score of the front page's table, and which of them are bold, from the rows of the study"
+    from galaxy_ssl.results import load_rows, paired_differences
+    rows = load_rows(NBS/'real_galaxies.csv')
+    rows = rows[(rows.survey=='sdss_gz1.h5')&(rows.preset=='best')]
+    sure = {(o.n,o.method,o.mode) for o in paired_differences(rows).itertuples() if o.low>0}
+    def cell(n, method, mode):
+        g = rows[(rows.n==n)&(rows.method==method)&(rows['mode']==mode)].macro_f1
+        text = f'{g.mean():.3f} ± {g.std():.3f}'
+        return f'**{text}**' if (n,method,mode) in sure else text
+    columns = (('baseline','supervised'),('simclr','linear'),('simclr','finetune'))
+    readme = (ROOT/'README.md').read_text(encoding='utf-8')
+    for n in (3,30,300,0): assert f"| {n or 'all'} | {' | '.join(cell(n,*c) for c in columns)} |" in readme
+    assert rows.test_images.iloc[0]==1054 and '1,054 test images' in readme
 
 def test_readme_links_lead_somewhere():
     for o in re.findall(r'\]\((?!https?:|#|mailto:)([^)#]+)', (ROOT/'README.md').read_text(encoding='utf-8')): assert (ROOT/o).exists(), o
@@ -79,6 +83,53 @@ def test_quarto_agrees_with_settings():
 def test_nbs_quarto_is_a_link():
     assert (NBS/'_quarto.yml').is_symlink()
     assert str((NBS/'_quarto.yml').readlink())=='../_quarto.yml'
+
+# ---------------------------------------------------------------- pages
+
+def markdown(path):
+    "The text of a page, and what its cells show as Markdown"
+    for c in read_nb(path)['cells']:
+        if c['cell_type']=='markdown': yield source(c)
+        for o in c.get('outputs',()): yield ''.join(o.get('data',{}).get('text/markdown',''))
+
+def anchors(path):
+    "What a link to a page can lead to: its headings, the names that it exports, and marks of its own"
+    for c in read_nb(path)['cells']:
+        text = source(c)
+        if c['cell_type']=='code' and '#| export' in text:
+            yield from (o.lower() for o in re.findall(r'^(?:def|class)\s+(\w+)', text, re.M))
+            yield from (f'{b}.{a}'.lower() for a,b in re.findall(r'^def (\w+)\(self:\s*(\w+)', text, re.M))
+    for text in markdown(path):
+        yield from re.findall(r'(?:\{#|id=")([\w-]+)', text)
+        for h in re.findall(r'^#{1,4} (.+)$', re.sub(r'^```.*?^```', '', text, flags=re.M|re.S), re.M):
+            h = re.sub(r'[^\w\s.-]', '', re.sub(r'\[(.*?)\]\(.*?\)', r'\1', h)).strip().lower()
+            yield re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', h))
+
+@notebooks
+def test_links_lead_somewhere(path):
+    for text in markdown(path):
+        for o in re.findall(r'\]\((?!https?:|mailto:)([^)\s]+)\)', re.sub(r'^```.*?^```', '', text, flags=re.M|re.S)):
+            file,_,anchor = o.partition('#')
+            at = NBS/file if file else path
+            assert at.is_file(), f'{path.name}: {o}'
+            assert not anchor or anchor.lower() in set(anchors(at)), f'{path.name}: {o}'
+
+@notebooks
+def test_every_figure_says_what_it_shows(path):
+    for text in markdown(path):
+        for alt in re.findall(r'!\[(.*?)\]\(', text): assert len(alt.split())>5, f'{path.name}: {alt!r}'
+    for c in read_nb(path)['cells']:
+        if any('image/png' in o.get('data',{}) for o in c.get('outputs',())):
+            alt = re.search(r'^#\|\s*fig-alt:\s*(.+)$', source(c), re.M)
+            assert alt and len(alt.group(1).split())>5, f'{path.name}: {source(c)[:80]!r}'
+
+@notebooks
+def test_code_in_the_text_is_run_or_says_why_not(path):
+    run = (ROOT/'README.md').read_text(encoding='utf-8').splitlines()
+    run = [o for o in run if re.match(r'python3 .*(nbdev_test|out\.ipynb)', o)]                       # .ci/run runs these two
+    for text in markdown(path):
+        for b in re.findall(r'^```(?:bash|sh|python)\n(.*?)^```', text, re.M|re.S):
+            assert b.strip() in run or b.startswith('# not run here: '), f'{path.name}: {b!r}'
 
 # ---------------------------------------------------------------- settings and notebooks
 
