@@ -19,12 +19,20 @@ class BuildWithNotebook(build_py):
         super().run()
         if not self.editable_mode: shutil.copy2(here/'nbs'/'05_experiments.ipynb', Path(self.build_lib)/cfg['lib_name'])
 
+def long_description():
+    "README.md with links that lead somewhere from outside the repository"
+    f = here/'README.md'
+    if not f.exists(): return cfg['description']
+    text,repo = f.read_text(encoding='utf-8'),f"{cfg['user']}/{cfg['repo']}"
+    text = text.replace('](nbs/images/', f"](https://raw.githubusercontent.com/{repo}/{cfg['branch']}/nbs/images/")
+    return text.replace('](nbs/', f"]({cfg['git_url']}/blob/{cfg['branch']}/nbs/")
+
 setup(
     cmdclass={'build_py': BuildWithNotebook},
     name=cfg['lib_name'],
     version=cfg['version'],
     description=cfg['description'],
-    long_description=(here/'README.md').read_text(encoding='utf-8') if (here/'README.md').exists() else cfg['description'],
+    long_description=long_description(),
     long_description_content_type='text/markdown',
     url=cfg['git_url'],
     author=cfg['author'],

@@ -1,6 +1,7 @@
 "The house: README, site, settings and notebooks agree with each other. Runs in a second, no network, no Quarto."
 import json, re, subprocess, sys
 from configparser import ConfigParser
+from functools import lru_cache
 from pathlib import Path
 import pytest, yaml
 
@@ -10,6 +11,7 @@ NOTEBOOKS = sorted(o for o in NBS.glob('*.ipynb') if not o.name.startswith(('_',
 HERE = re.compile('|'.join(f'/{o}' for o in ('work/','root/','tmp/venv')))  # paths of some machine
 notebooks = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o:o.stem)
 
+@lru_cache(maxsize=None)
 def read_nb(path): return json.loads(path.read_text(encoding='utf-8'))
 def source(cell): return ''.join(cell['source'])
 def settings():
@@ -59,6 +61,15 @@ def test_readme_has_both_commands_once():
     lines = (ROOT/'README.md').read_text(encoding='utf-8').splitlines()
     for o in ('nbdev_test', r'papermill .* out\.ipynb'): assert sum(bool(re.match(f'python3 .*{o}', l)) for l in lines)==1, o
 
+def test_front_page_shows_the_experiment_as_it_ran():
+    "The simulated table is that of 05_experiments"
+    cell = next(c for c in read_nb(NBS/'05_experiments.ipynb')['cells'] if 'results_table(study.rows)' in source(c))
+    text = next(''.join(o['data']['text/plain']) for o in cell['outputs'] if 'text/plain' in o.get('data',{}))
+    rows = re.findall(r'^\d+ .*? 30 +([\d.]+) +([\d.]+) +([\d.]+)', text, re.M)
+    readme = (ROOT/'README.md').read_text(encoding='utf-8')
+    assert len(rows)==7
+    for f1,err,acc in rows: assert f'| {float(f1):.3f} ± {float(err):.3f} | {float(acc):.3f} |' in readme
+
 # ---------------------------------------------------------------- site
 
 def test_sidebar_holds_every_notebook_once():
@@ -92,8 +103,12 @@ def markdown(path):
         if c['cell_type']=='markdown': yield source(c)
         for o in c.get('outputs',()): yield ''.join(o.get('data',{}).get('text/markdown',''))
 
+@lru_cache(maxsize=None)
 def anchors(path):
     "What a link to a page can lead to: its headings, the names that it exports, and marks of its own"
+    return set(_anchors(path))
+
+def _anchors(path):
     for c in read_nb(path)['cells']:
         text = source(c)
         if c['cell_type']=='code' and '#| export' in text:
@@ -112,7 +127,7 @@ def test_links_lead_somewhere(path):
             file,_,anchor = o.partition('#')
             at = NBS/file if file else path
             assert at.is_file(), f'{path.name}: {o}'
-            assert not anchor or anchor.lower() in set(anchors(at)), f'{path.name}: {o}'
+            assert not anchor or anchor.lower() in anchors(at), f'{path.name}: {o}'
 
 @notebooks
 def test_every_figure_says_what_it_shows(path):
