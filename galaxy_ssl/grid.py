@@ -118,7 +118,7 @@ def training_speed(
     while time.time()-start<seconds: step(); n += 1
     return n*len(x)/(time.time()-start)
 
-# %% ../nbs/05_grid.ipynb #6f78c17d
+# %% ../nbs/05_grid.ipynb #ac41471a
 class Plan:
     "What a grid will run, and what it will cost"
     def __init__(self,
@@ -145,7 +145,7 @@ class Plan:
         return int((self.old.tested_on=='').sum())-len({r['key'] for r in rows}) if len(self.old) else 0
     def __str__(self):
         done,todo = self.runs-sum(map(len,self.todo.values())),len(self.open)
-        out = [f"{len(self.cells)} cells, {self.runs} runs: {done} done, {self.runs-done} to go in {todo} cell{'s' if todo!=1 else ''}"]
+        out = [f"{len(self.cells)} cell{'s' if len(self.cells)!=1 else ''}, {self.runs} runs: {done} done, {self.runs-done} to go in {todo} cell{'s' if todo!=1 else ''}"]
         out += self._encoder_lines()
         if self.others>0: out.append(f"{self.others} other row{'s' if self.others>1 else ''} in {self.out_dir} (of other cells, settings, data or versions): kept, not counted")
         return '\n'.join([*out, f"about {mins(self.seconds())} on this machine" if todo else 'nothing to do'])
