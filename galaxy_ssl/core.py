@@ -246,7 +246,7 @@ class BestEpoch(TrackerCallback):
         if self.run and getattr(self,'weights',None) is not None: self.model.load_state_dict(self.weights)
         self.weights,self.run = None,True
 
-# %% ../nbs/00_core.ipynb #faaa1471
+# %% ../nbs/00_core.ipynb #98230b37
 def _random_state(): return dict(torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [], python=random.getstate(),
                                  numpy=[o.tolist() if isinstance(o,np.ndarray) else o for o in np.random.get_state()])
 
@@ -270,9 +270,10 @@ class Checkpoint(Callback):
         self.start = self.last = time.time()
         if self.run and (s:=self._read()): self._restore(s)
     def _read(self):
-        try: s = torch.load(self.path, map_location='cpu', weights_only=True)
-        except (OSError,RuntimeError,EOFError,ValueError,KeyError,pickle.UnpicklingError): return None
-        return s if s['n_epoch']==self.n_epoch else None
+        try:
+            s = torch.load(self.path, map_location='cpu', weights_only=True)
+            return s if s['n_epoch']==self.n_epoch else None
+        except (OSError,RuntimeError,EOFError,ValueError,KeyError,TypeError,pickle.UnpicklingError): return None
     def _restore(self, s):
         self.first,self.spent = s['epoch']+1,s['spent']
         self.model.load_state_dict(s['model'])

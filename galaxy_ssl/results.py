@@ -100,7 +100,7 @@ def macro_f1_error(
     draws = np.random.default_rng(seed).multinomial(cm.sum(), cm.ravel()/max(cm.sum(),1), size=reps).reshape(reps,*cm.shape)
     return f1_per_class(torch.from_numpy(draws)).mean(-1).std(correction=0).item()
 
-# %% ../nbs/05_results.ipynb #07e8b448
+# %% ../nbs/05_results.ipynb #470cbc60
 NAMES = dict(majority='majority class', random='random encoder', baseline='from scratch', simclr='SimCLR', autoencoder='autoencoder')
 COLORS = dict(majority='#999999', random='#666666', baseline='#0072B2', simclr='#D55E00', autoencoder='#009E73')  # Okabe & Ito, safe for the colour-blind
 _SAME = ['survey','tested_on','n','method','mode','preset','unlabelled','views','recipe'] # what rows of one line share
@@ -118,7 +118,7 @@ class ResultsTable(pd.DataFrame):
 def _as_frame(rows):
     df = rows if isinstance(rows,pd.DataFrame) else load_rows(rows) if isinstance(rows,(str,Path)) else pd.DataFrame(list(rows))
     if not len(df): raise ValueError("there are no rows to show; run an experiment first")
-    return df.assign(**{c:'' for c in _SAME if c not in df}).fillna({c:'' for c in ('unlabelled','tested_on','views','recipe')})
+    return df.reset_index(drop=True).assign(**{c:'' for c in _SAME if c not in df}).fillna({c:'' for c in ('unlabelled','tested_on','views','recipe')})
 
 def _range(per_class):
     "Images per class in words: one number, or the smallest and largest"
@@ -158,7 +158,7 @@ def _legend(df):
     r += '± is the scatter over seeds, or with one seed the sampling error of the test images. '
     return r+('F1 by class: '+', '.join(f'{i} {c}' for i,c in enumerate(classes))+'.' if same else 'F1 by class, in the order of each survey.')
 
-# %% ../nbs/05_results.ipynb #936d1fa3
+# %% ../nbs/05_results.ipynb #26af21ce
 def _in_order(df):
     "Rows as tables list them: surveys as they come, few labels first, methods as in `NAMES`"
     at = dict(survey=df.survey.map({k:i for i,k in enumerate(df.survey.unique())}), n=df.n.where(df.n>0, math.inf),
