@@ -246,7 +246,7 @@ class BestEpoch(TrackerCallback):
         if self.run and getattr(self,'weights',None) is not None: self.model.load_state_dict(self.weights)
         self.weights,self.run = None,True
 
-# %% ../nbs/00_core.ipynb #98230b37
+# %% ../nbs/00_core.ipynb #388c8929
 def _random_state(): return dict(torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [], python=random.getstate(),
                                  numpy=[o.tolist() if isinstance(o,np.ndarray) else o for o in np.random.get_state()])
 
@@ -255,6 +255,7 @@ def _set_random_state(s):
     if s['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state_all(s['cuda'])
     random.setstate(s['python']); np.random.set_state(tuple(s['numpy']))
 
+# %% ../nbs/00_core.ipynb #e9d02b2e
 class Checkpoint(Callback):
     "Keep the state of training in a file after an epoch, and go on from it; give it to the learner when that is made"
     order,run_valid = BestEpoch.order+1,False

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['neighbours', 'show_neighbours', 'embedding_map', 'plot_embedding']
 
-# %% ../nbs/02_embedding.ipynb #83505b60
+# %% ../nbs/02_embedding.ipynb #2b930986
 import numpy as np, torch, torch.nn.functional as F, matplotlib.pyplot as plt
 from torch import Tensor
 from matplotlib.offsetbox import OffsetImage, AnnotationBbox
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from .data import Survey
+from .style import OKABE_ITO
 
 # %% ../nbs/02_embedding.ipynb #c4610734
 def neighbours(
@@ -29,7 +30,7 @@ def neighbours(
     top = s.topk(k, dim=1)
     return top.indices,top.values
 
-# %% ../nbs/02_embedding.ipynb #d3e464b1
+# %% ../nbs/02_embedding.ipynb #5c6fde72
 def show_neighbours(
     survey:Survey, # the galaxies
     feats:Tensor,  # their features, (N,D)
@@ -42,7 +43,7 @@ def show_neighbours(
     for row,q,i,s in zip(axs,np.atleast_1d(query),idx.tolist(),sims.tolist()):
         for ax,j,t in zip(row,[int(q),*i],['asked for',*(f'{o:.2f}' for o in s)]):
             ax.imshow(survey.images[j]); ax.set_title(t, fontsize=6, loc='center', pad=2); ax.set(xticks=[], yticks=[])
-            if j==q: ax.spines[:].set(visible=True, color='#D55E00', lw=2)
+            if j==q: ax.spines[:].set(visible=True, color=OKABE_ITO['vermilion'], lw=2)
     fig.tight_layout(pad=.3)
     return axs
 
@@ -59,7 +60,7 @@ def embedding_map(
     xy = TSNE(perplexity=min(perplexity,(len(x)-1)/3), init='pca', random_state=seed, n_jobs=1).fit_transform(x)
     return (xy-(hi:=xy.max(0)))/(hi-xy.min(0))*2+1
 
-# %% ../nbs/02_embedding.ipynb #94d1db3e
+# %% ../nbs/02_embedding.ipynb #044763d2
 def _one_a_tile(xy, tiles):
     "The galaxy nearest to the middle of each tile of the map that holds any"
     t = np.clip(((xy+1)/2*tiles).astype(int), 0, tiles-1)
@@ -76,17 +77,17 @@ def plot_embedding(
     axs=None        # two axes to draw on; None: a new figure
 ):                  # axes: the thumbnails, and dots in the colors of the classes
     "The map with galaxies on it, and beside it their classes"
+    xy = np.asarray(xy)
     if len(xy)!=len(survey): raise ValueError(f"`xy` must have a line for each of the {len(survey)} galaxies, got {len(xy)}")
     if axs is None: _,axs = plt.subplots(1, 2, figsize=(2*size+1.4,size), gridspec_kw=dict(wspace=.02))
     px = .97*size*72/tiles/survey.images.shape[1] if tiles else 0
-    for i in (_one_a_tile(np.asarray(xy), tiles) if tiles else []):
+    for i in (_one_a_tile(xy, tiles) if tiles else []):
         axs[0].add_artist(AnnotationBbox(OffsetImage(survey.images[i], zoom=px*.8), xy[i], frameon=False, pad=0))
-    axs[0].scatter(*np.asarray(xy).T, s=1, c='#999999')
+    axs[0].scatter(*xy.T, s=1, c=OKABE_ITO['grey'])
     cmap = plt.get_cmap('tab20' if len(survey.classes)>10 else 'tab10')
     for c,name in enumerate(survey.classes):
-        p = np.asarray(xy)[survey.labels==c]
-        axs[1].scatter(*p.T, s=7, color=cmap(c), marker='os^Dv<>pP*'[c%10], lw=0, label=name)
-    if (survey.labels<0).any(): axs[1].scatter(*np.asarray(xy)[survey.labels<0].T, s=2, c='#cccccc', label='no label', zorder=0)
+        axs[1].scatter(*xy[survey.labels==c].T, s=7, color=cmap(c), marker='os^Dv<>pP*'[c%10], lw=0, label=name)
+    if (survey.labels<0).any(): axs[1].scatter(*xy[survey.labels<0].T, s=2, c='#cccccc', label='no label', zorder=0)
     axs[1].legend(fontsize=6, loc='center left', bbox_to_anchor=(1,.5), markerscale=1.5)
     for ax in axs: ax.set(xlim=(-1.08,1.08), ylim=(-1.08,1.08), xticks=[], yticks=[], aspect='equal'); ax.spines[:].set_visible(False)
     return axs

@@ -7,7 +7,7 @@ __all__ = ['PAPER', 'NAMES', 'COLORS', 'PAIRS', 'COLOR_OPS', 'COLOR_ORDERS', 'lo
            'ResultsTable', 'results_table', 'paired_differences', 'paper_table', 'verdict', 'plot_label_budget',
            'plot_augmentation_heatmap', 'color_order_table', 'transfer_table', 'plot_transfer']
 
-# %% ../nbs/05_results.ipynb #c2470867
+# %% ../nbs/05_results.ipynb #cd2a281a
 import io, json, math, re, warnings
 from pathlib import Path
 import numpy as np, pandas as pd, torch, matplotlib.pyplot as plt
@@ -15,6 +15,7 @@ from filelock import FileLock
 from scipy import stats
 from .core import atomic_path
 from .augment import AUGMENTATIONS
+from .style import OKABE_ITO
 from .baseline import f1_per_class
 
 # %% ../nbs/05_results.ipynb #76c45469
@@ -100,9 +101,9 @@ def macro_f1_error(
     draws = np.random.default_rng(seed).multinomial(cm.sum(), cm.ravel()/max(cm.sum(),1), size=reps).reshape(reps,*cm.shape)
     return f1_per_class(torch.from_numpy(draws)).mean(-1).std(correction=0).item()
 
-# %% ../nbs/05_results.ipynb #470cbc60
+# %% ../nbs/05_results.ipynb #8b456d0c
 NAMES = dict(majority='majority class', random='random encoder', baseline='from scratch', simclr='SimCLR', autoencoder='autoencoder')
-COLORS = dict(majority='#999999', random='#666666', baseline='#0072B2', simclr='#D55E00', autoencoder='#009E73')  # Okabe & Ito, safe for the colour-blind
+COLORS = dict(majority=OKABE_ITO['grey'], random='#666666', baseline=OKABE_ITO['blue'], simclr=OKABE_ITO['vermilion'], autoencoder=OKABE_ITO['green'])
 _SAME = ['survey','tested_on','n','method','mode','preset','unlabelled','views','recipe'] # what rows of one line share
 
 class ResultsTable(pd.DataFrame):

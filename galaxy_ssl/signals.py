@@ -6,7 +6,7 @@
 __all__ = ['spread', 'alignment', 'uniformity', 'knn_scores', 'knn_macro_f1', 'linear_macro_f1', 'OnlineProbe', 'plot_signals',
            'SignalGraph']
 
-# %% ../nbs/02_signals.ipynb #ff6b296e
+# %% ../nbs/02_signals.ipynb #a062d26d
 import math, warnings
 import numpy as np, torch, torch.nn.functional as F, matplotlib.pyplot as plt
 from torch import Tensor
@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from fastai.basics import Callback, L, Recorder, ValueMetric
 from .core import extract_features, recorded, trains
 from .baseline import macro_f1
+from .style import OKABE_ITO
 
 # %% ../nbs/02_signals.ipynb #371c12a9
 def spread(
@@ -111,7 +112,7 @@ class OnlineProbe(Callback):
         if self.run: self.learn.metrics = self.metrics0
         self.run = True
 
-# %% ../nbs/02_signals.ipynb #b0053f06
+# %% ../nbs/02_signals.ipynb #15de3445
 _PANELS = (('loss',('train_loss','valid_loss')), ('labelled images, macro-F1',('linear_probe','knn')), ('nearest view is the partner',('contrastive_accuracy',)),
            ('alignment',('alignment',)), ('uniformity',('uniformity',)), ('spread',('spread','features_spread')))
 
@@ -129,7 +130,7 @@ def plot_signals(
     fig = fig or plt.figure(figsize=(2.7*cols,2*rows+.3))
     for i,(t,names) in enumerate(panels):
         ax = fig.add_subplot(rows, cols, i+1)
-        for c,ls,color in zip(names, ('-',':'), ('#0072B2','#D55E00')):
+        for c,ls,color in zip(names, ('-',':'), (OKABE_ITO['blue'],OKABE_ITO['vermilion'])):
             ax.plot(range(1,len(log[c])+1), list(log[c]), ls, color=color, marker='.', label=c.replace('_',' '))
         ax.set_title(t, fontsize=8); ax.tick_params(labelsize=7); ax.set_xlabel('epoch', fontsize=7)
         if len(names)>1: ax.legend(fontsize=6)

@@ -412,7 +412,7 @@ def _keep_encoder(self:Study, method, learn, seconds):
     self.encoders[method] = enc
     return enc
 
-# %% ../nbs/05_study.ipynb #9e794366
+# %% ../nbs/05_study.ipynb #99c1fc55
 @patch
 def _encoder(self:Study, method, seed):
     "A fresh copy of the encoder that a run starts from"
@@ -433,16 +433,27 @@ def features(self:Study,
     f = self.out_dir/'features'/f'{method}-{key}.pt' if self.out_dir else None
     try: self._feats[key] = torch.load(f, weights_only=True)
     except (FileNotFoundError,AttributeError,RuntimeError,EOFError):
-        x = extract_features(self._encoder(method, seed), survey_dls(s, s.labelled, s.labelled, bs=8, valid_bs=256).valid, turns=turns)[0]
+        x = self._extract(method, seed, s, s.labelled)
         self._feats[key] = torch.zeros(len(s),x.shape[1]).index_copy(0, torch.from_numpy(s.labelled), x)
         if f is not None: _write_tensor(self._feats[key], f)
     return self._feats[key]
+
+@patch
+def _extract(self:Study, method, seed, s, idx):
+    "Features of some images of a survey, computed now"
+    return extract_features(self._encoder(method, seed), survey_dls(s, idx, idx, bs=8, valid_bs=256).valid, turns=self.settings['linear'].get('turns',1))[0]
+
+@patch
+def _features_at(self:Study, method, seed, name, idx):
+    "Features of some images: kept where all of them have labels, else computed"
+    s = self._splits_of(name)[0]
+    return self.features(method, seed, name)[idx] if (s.labels[idx]>=0).all() else self._extract(method, seed, s, idx)
 
 def _write_tensor(x, f):
     f.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(f) as tmp: torch.save(x, tmp)
 
-# %% ../nbs/05_study.ipynb #f9999a88
+# %% ../nbs/05_study.ipynb #69221d7e
 @patch
 def _classifier(self:Study, n, method, mode, seed):
     "The learner of one run and its settings"
@@ -458,15 +469,19 @@ def _classifier(self:Study, n, method, mode, seed):
     cbs.append(TrimMemory())
     return classifier_learner(dls, enc, mode, lr=cfg['lr'], encoder_lr=cfg['encoder_lr'], wd=cfg['wd'], features=feats, cbs=cbs), cfg
 
+def _steps(cfg):
+    "Least and most training steps of a classifier"
+    lo,hi = cfg.get('steps') or (0,None)
+    return lo,hi or math.inf
+
 def _fit_epochs(cfg, n_batches):
     "Epochs of a classifier: as stated, but where `steps` are, within these bounds of training steps"
-    lo,hi = cfg.get('steps') or (0,None)
-    return max(1, round(min(max(cfg['epochs']*n_batches, lo), hi or math.inf)/n_batches))
+    lo,hi = _steps(cfg)
+    return max(1, round(min(max(cfg['epochs']*n_batches, lo), hi)/n_batches))
 
 def _stop(cfg, n_batches):
     "When a classifier stops: by its rule, but not before the least number of training steps"
-    lo = (cfg.get('steps') or (0,None))[0]
-    return {**cfg['stop'], 'min_epochs':max(cfg['stop']['min_epochs'], math.ceil(lo/n_batches))}
+    return {**cfg['stop'], 'min_epochs':max(cfg['stop']['min_epochs'], math.ceil(_steps(cfg)[0]/n_batches))}
 
 @patch
 def _train(self:Study, n, method, mode, seed)->tuple: # scores of any survey's images, epochs, best epoch and its score
@@ -478,7 +493,7 @@ def _train(self:Study, n, method, mode, seed)->tuple: # scores of any survey's i
     with quiet(learn, label): learn.fit_cosine(_fit_epochs(cfg, len(learn.dls.train)), warmup=cfg['warmup'])
     self.curves[n,method,mode,seed] = recorded(learn)
     best = _best_epoch(learn)
-    if mode=='linear': scores = lambda name,idx: learn.model(self.features(method, seed, name)[idx].to(learn.dls.device)).detach().softmax(1)
+    if mode=='linear': scores = lambda name,idx: learn.model(self._features_at(method, seed, name, idx).to(learn.dls.device)).detach().softmax(1)
     else: scores = lambda name,idx: self._scores(learn.model, name, idx, cfg.get('turns',1))
     return scores,len(self.curves[n,method,mode,seed]),best
 
@@ -487,7 +502,7 @@ def _scores(self:Study, model, name, idx, turns):
     s = self._splits_of(name)[0]
     return extract_features(nn.Sequential(model, nn.Softmax(1)), survey_dls(s, idx, idx, bs=8, valid_bs=256).valid, autocast=None, turns=turns)[0]
 
-# %% ../nbs/05_study.ipynb #edc18a04
+# %% ../nbs/05_study.ipynb #c84486c8
 @patch
 def _budget_features(self:Study, n, method, seed):
     "Features and labels of a budget; a repeated image, of a class with too few, is no new information to a fit without augmentation, so it only weighs more"
@@ -500,7 +515,7 @@ def _fit_logistic(self:Study, n, method, seed, label):
     line = StatusLine(label)
     model = fit_logistic(*self._budget_features(n, method, seed), len(self.survey.classes), C=self.settings['linear']['C'])
     line.done('fitted')
-    return (lambda name,idx: model(self.features(method, seed, name)[idx]).softmax(1).detach()),0,None
+    return (lambda name,idx: model(self._features_at(method, seed, name, idx)).softmax(1).detach()),0,None
 
 @patch
 def _probe_first(self:Study, learn, n, method, seed):
@@ -510,7 +525,7 @@ def _probe_first(self:Study, learn, n, method, seed):
         learn.model.head.weight.copy_(head.weight)
         learn.model.head.bias.copy_(head.bias.clamp(min=-10)) # a class without labels is unlikely, not impossible
 
-# %% ../nbs/05_study.ipynb #4b969e71
+# %% ../nbs/05_study.ipynb #6cd7993f
 @patch
 def run_one(self:Study,
     n:int,       # labels per class; 0 = all
@@ -537,27 +552,7 @@ def run_one(self:Study,
     if self.out_dir is not None: save_rows(rows, self.out_dir)
     return rows[0]
 
-@patch
-def classify(self:Study,
-    n:int,       # labels per class; 0 = all
-    method:str,  # name in `METHODS`, but 'majority'
-    mode:str,    # one of the method's modes
-    seed:int=0,  # of the labels drawn, the weights and the batches
-    idx=None     # numbers of the images to classify; None: those without a label
-)->pd.DataFrame: # a line per image, the surest first: its number, its `id`, `class`, `probability`, and a probability for each class
-    "Classify images with a classifier of this study, which is trained once more, to the same weights"
-    if method=='majority' or mode not in METHODS.get(method,()): raise ValueError(f"`method` and `mode` must be a classifier such as 'simclr' and 'finetune', got '{method}' and '{mode}'")
-    s,idx = self.survey,self.survey.unlabelled if idx is None else np.atleast_1d(np.asarray(idx))
-    if not len(idx): raise ValueError(f"{self.name} has no image without a label; say with `idx` which ones to classify")
-    if mode=='linear':
-        dl = survey_dls(s, idx, idx, bs=8, valid_bs=256).valid
-        self.features(method, seed)[idx] = extract_features(self._encoder(method, seed), dl, turns=self.settings['linear'].get('turns',1))[0]
-    scores = self._train(n, method, mode, seed)[0]
-    decide,p = self._decision(scores, mode),scores(self.name, idx).float().cpu()
-    p = (decide(p) if decide else p/p.sum(1,keepdim=True)).numpy()
-    df = pd.DataFrame(dict(id=[s.ids[i] for i in idx], **{'class':[s.classes[c] for c in p.argmax(1)]}, probability=p.max(1)), index=idx)
-    return df.assign(**{c:p[:,k] for k,c in enumerate(s.classes)}).sort_values('probability', ascending=False)
-
+# %% ../nbs/05_study.ipynb #b091a11a
 @patch
 def _decision(self:Study, scores, mode):
     "How far to lean on the classes' shares, if the preset has that chosen on the validation split"
@@ -643,6 +638,25 @@ def run(self:Study,
         rows.append(row or self.run_one(*c))
     self.rows += [r for r in rows if r['key'] not in {o['key'] for o in self.rows}]
     return results_table(rows) if rows else Markdown(f'*{method} was not asked for*')
+
+# %% ../nbs/05_study.ipynb #1c9610fa
+@patch
+def classify(self:Study,
+    n:int,       # labels per class; 0 = all
+    method:str,  # name in `METHODS`, but 'majority'
+    mode:str,    # one of the method's modes
+    seed:int=0,  # of the labels drawn, the weights and the batches
+    idx=None     # numbers of the images to classify; None: those without a label
+)->pd.DataFrame: # a line per image, the surest first: its number, its `id`, `class`, `probability`, and a probability for each class
+    "Classify images with a classifier of this study, which is trained once more, to the same weights"
+    if method=='majority' or mode not in METHODS.get(method,()): raise ValueError(f"`method` and `mode` must be a classifier such as 'simclr' and 'finetune', got '{method}' and '{mode}'")
+    s,idx = self.survey,self.survey.unlabelled if idx is None else np.atleast_1d(np.asarray(idx))
+    if not len(idx): raise ValueError(f"{self.name} has no image without a label; say with `idx` which ones to classify")
+    scores = self._train(n, method, mode, seed)[0]
+    decide,p = self._decision(scores, mode),scores(self.name, idx).float().cpu()
+    p = (decide(p) if decide else p/p.sum(1,keepdim=True)).numpy()
+    df = pd.DataFrame(dict(id=[s.ids[i] for i in idx], **{'class':[s.classes[c] for c in p.argmax(1)]}, probability=p.max(1)), index=idx)
+    return df.assign(**{c:p[:,k] for k,c in enumerate(s.classes)}).sort_values('probability', ascending=False)
 
 # %% ../nbs/05_study.ipynb #907f8341
 def run_experiment(

@@ -12,7 +12,7 @@ from cycler import cycler
 # %% ../nbs/00_style.ipynb #0073d40d
 OKABE_ITO = dict(blue='#0072B2', vermilion='#D55E00', green='#009E73', orange='#E69F00', sky='#56B4E9', purple='#CC79A7', yellow='#F0E442', black='#000000', grey='#999999')
 
-# %% ../nbs/00_style.ipynb #4b80444c
+# %% ../nbs/00_style.ipynb #05d244ee
 STYLE = {
     'figure.dpi':96, 'figure.facecolor':'white', 'savefig.facecolor':'white', 'figure.constrained_layout.use':False,
     'font.size':8, 'axes.titlesize':9, 'axes.labelsize':8, 'xtick.labelsize':7, 'ytick.labelsize':7, 'legend.fontsize':7, 'figure.titlesize':9,
@@ -24,10 +24,9 @@ def use_style(
     **changes # settings of matplotlib to change besides, dots as underscores: `font_size=10`
 )->None:
     "Draw all further figures of this session in the style of this book"
-    unknown = [k for k in changes if k.replace('_','.') not in {o.replace('_','.') for o in mpl.rcParams}]
-    if unknown: raise ValueError(f"`use_style` takes settings of matplotlib, such as font_size, got {unknown[0]!r}")
-    known = {o.replace('_','.'):o for o in mpl.rcParams}
-    mpl.rcParams.update({**STYLE, **{known[k.replace('_','.')]:v for k,v in changes.items()}})
+    names = {o.replace('.','_'):o for o in mpl.rcParams}
+    if unknown := [k for k in changes if k not in names]: raise ValueError(f"`use_style` takes settings of matplotlib, such as font_size, got {unknown[0]!r}")
+    mpl.rcParams.update({**STYLE, **{names[k]:v for k,v in changes.items()}})
 
 # %% ../nbs/00_style.ipynb #ee4db16a
 _MISSING = dict(

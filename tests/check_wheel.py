@@ -7,17 +7,12 @@
 
 Building needs `pip install build twine`. Not collected by pytest: it takes a minute at least."""
 import argparse, os, re, shutil, subprocess, sys, sysconfig, tarfile, tempfile, time, venv, zipfile
-from configparser import ConfigParser
 from email import message_from_string
 from pathlib import Path
+from house import ROOT, settings, source
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = '05_experiments.ipynb'
 
-def settings():
-    p = ConfigParser(delimiters=['='], interpolation=None)
-    p.read(ROOT/'settings.ini', encoding='utf-8')
-    return p['DEFAULT']
 S = settings()
 
 def run(*args, **kw):
@@ -123,7 +118,7 @@ def use(py, tmp):
 
 def left_out(cell):
     "What `nbdev_test` leaves out too: cells that export, and those marked `eval: false` or `notest`"
-    src = ''.join(cell['source'])
+    src = source(cell)
     return cell['cell_type']!='code' or 'nbdev_export(' in src or re.search(rf"^#\|\s*(eval:\s*false|{S['tst_flags']})\s*$", src, re.M)
 
 def run_notebooks(names=()):

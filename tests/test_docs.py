@@ -1,16 +1,14 @@
 "Every public name says what it does, what each of its parameters means, and is shown at work in a notebook. No network."
 import dataclasses, importlib, inspect, json, re
 from functools import cached_property
-from pathlib import Path
 import pytest
 from fastai.basics import Callback
 from fastcore.docments import docments
+from house import ROOT, source
 
-ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(o.stem for o in (ROOT/'galaxy_ssl').glob('*.py') if not o.stem.startswith('_'))
 modules = pytest.mark.parametrize('name', MODULES)
 
-def source(cell): return ''.join(cell['source'])
 def shown(nbs):
     "The words of all code cells that no module is made of"
     cells = [c for p in nbs for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type']=='code']

@@ -1,11 +1,10 @@
 "The house: README, site, settings and notebooks agree with each other. Runs in a second, no network, no Quarto."
 import json, re, subprocess, sys
-from configparser import ConfigParser
 from functools import lru_cache
 from pathlib import Path
 import pytest, yaml
+from house import ROOT, settings, source
 
-ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
 NOTEBOOKS = sorted(o for o in NBS.glob('*.ipynb') if not o.name.startswith(('_','.')))
 HERE = re.compile('|'.join(f'/{o}' for o in ('work/','root/','tmp/venv')))  # paths of some machine
@@ -13,11 +12,8 @@ notebooks = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o:o.stem)
 
 @lru_cache(maxsize=None)
 def read_nb(path): return json.loads(path.read_text(encoding='utf-8'))
-def source(cell): return ''.join(cell['source'])
-def settings():
-    p = ConfigParser(delimiters=['='], interpolation=None)
-    p.read(ROOT/'settings.ini', encoding='utf-8')
-    return p['DEFAULT']
+@lru_cache(maxsize=None)
+def readme(): return (ROOT/'README.md').read_text(encoding='utf-8')
 def quarto(): return yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
 def strings(o):
     "All strings in nested lists and dictionaries"
@@ -36,8 +32,7 @@ def tracked():
 def test_readme_is_the_index():
     r = subprocess.run([sys.executable,str(ROOT/'.ci'/'readme.py'),'--check'], capture_output=True, text=True)
     assert r.returncode==0, r.stderr
-    readme = (ROOT/'README.md').read_text(encoding='utf-8')
-    for c in read_nb(NBS/'index.ipynb')['cells']: assert source(c).split('\n')[-1].split('](')[0].strip() in readme
+    for c in read_nb(NBS/'index.ipynb')['cells']: assert source(c).split('\n')[-1].split('](')[0].strip() in readme()
 
 def test_front_page_numbers_are_the_rows():
     "Each score of the front page's table, and which of them are bold, from the rows of the study"
@@ -50,15 +45,14 @@ def test_front_page_numbers_are_the_rows():
         text = f'{g.mean():.3f} ± {g.std():.3f}'
         return f'**{text}**' if (n,method,mode) in sure else text
     columns = (('baseline','supervised'),('simclr','linear'),('simclr','finetune'))
-    readme = (ROOT/'README.md').read_text(encoding='utf-8')
-    for n in (3,30,300,0): assert f"| {n or 'all'} | {' | '.join(cell(n,*c) for c in columns)} |" in readme
-    assert rows.test_images.iloc[0]==1054 and '1,054 test images' in readme
+    for n in (3,30,300,0): assert f"| {n or 'all'} | {' | '.join(cell(n,*c) for c in columns)} |" in readme()
+    assert rows.test_images.iloc[0]==1054 and '1,054 test images' in readme()
 
 def test_readme_links_lead_somewhere():
-    for o in re.findall(r'\]\((?!https?:|#|mailto:)([^)#]+)', (ROOT/'README.md').read_text(encoding='utf-8')): assert (ROOT/o).exists(), o
+    for o in re.findall(r'\]\((?!https?:|#|mailto:)([^)#]+)', readme()): assert (ROOT/o).exists(), o
 
 def test_readme_has_both_commands_once():
-    lines = (ROOT/'README.md').read_text(encoding='utf-8').splitlines()
+    lines = readme().splitlines()
     for o in ('nbdev_test', r'papermill .* out\.ipynb'): assert sum(bool(re.match(f'python3 .*{o}', l)) for l in lines)==1, o
 
 def test_front_page_shows_the_experiment_as_it_ran():
@@ -66,9 +60,8 @@ def test_front_page_shows_the_experiment_as_it_ran():
     cell = next(c for c in read_nb(NBS/'05_experiments.ipynb')['cells'] if 'results_table(study.rows)' in source(c))
     text = next(''.join(o['data']['text/plain']) for o in cell['outputs'] if 'text/plain' in o.get('data',{}))
     rows = re.findall(r'^\d+ .*? 30 +([\d.]+) +([\d.]+) +([\d.]+)', text, re.M)
-    readme = (ROOT/'README.md').read_text(encoding='utf-8')
     assert len(rows)==7
-    for f1,err,acc in rows: assert f'| {float(f1):.3f} ± {float(err):.3f} | {float(acc):.3f} |' in readme
+    for f1,err,acc in rows: assert f'| {float(f1):.3f} ± {float(err):.3f} | {float(acc):.3f} |' in readme()
 
 # ---------------------------------------------------------------- site
 
@@ -103,6 +96,8 @@ def markdown(path):
         if c['cell_type']=='markdown': yield source(c)
         for o in c.get('outputs',()): yield ''.join(o.get('data',{}).get('text/markdown',''))
 
+def without_code(text): return re.sub(r'^```.*?^```', '', text, flags=re.M|re.S)
+
 @lru_cache(maxsize=None)
 def anchors(path):
     "What a link to a page can lead to: its headings, the names that it exports, and marks of its own"
@@ -116,14 +111,14 @@ def _anchors(path):
             yield from (f'{b}.{a}'.lower() for a,b in re.findall(r'^def (\w+)\(self:\s*(\w+)', text, re.M))
     for text in markdown(path):
         yield from re.findall(r'(?:\{#|id=")([\w-]+)', text)
-        for h in re.findall(r'^#{1,4} (.+)$', re.sub(r'^```.*?^```', '', text, flags=re.M|re.S), re.M):
+        for h in re.findall(r'^#{1,4} (.+)$', without_code(text), re.M):
             h = re.sub(r'[^\w\s.-]', '', re.sub(r'\[(.*?)\]\(.*?\)', r'\1', h)).strip().lower()
             yield re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', h))
 
 @notebooks
 def test_links_lead_somewhere(path):
     for text in markdown(path):
-        for o in re.findall(r'\]\((?!https?:|mailto:)([^)\s]+)\)', re.sub(r'^```.*?^```', '', text, flags=re.M|re.S)):
+        for o in re.findall(r'\]\((?!https?:|mailto:)([^)\s]+)\)', without_code(text)):
             file,_,anchor = o.partition('#')
             at = NBS/file if file else path
             assert at.is_file(), f'{path.name}: {o}'
@@ -140,7 +135,7 @@ def test_every_figure_says_what_it_shows(path):
 
 @notebooks
 def test_code_in_the_text_is_run_or_says_why_not(path):
-    run = (ROOT/'README.md').read_text(encoding='utf-8').splitlines()
+    run = readme().splitlines()
     run = [o for o in run if re.match(r'python3 .*(nbdev_test|out\.ipynb)', o)]                       # .ci/run runs these two
     for text in markdown(path):
         for b in re.findall(r'^```(?:bash|sh|python)\n(.*?)^```', text, re.M|re.S):

@@ -1,11 +1,9 @@
 "What GitHub runs and shows: actions are pinned, permissions and times are bounded, versions agree. No network."
 import re, runpy, subprocess
-from configparser import ConfigParser
-from pathlib import Path
 from unittest import mock
 import pytest, yaml
+from house import ROOT, settings
 
-ROOT = Path(__file__).resolve().parent.parent
 GITHUB = ROOT/'.github'
 WORKFLOWS = sorted((GITHUB/'workflows').glob('*.yml'))
 workflows = pytest.mark.parametrize('path', WORKFLOWS, ids=lambda o:o.stem)
@@ -13,10 +11,6 @@ workflows = pytest.mark.parametrize('path', WORKFLOWS, ids=lambda o:o.stem)
 def read(path): return yaml.safe_load(path.read_text(encoding='utf-8'))
 def jobs(path): return read(path)['jobs'].items()
 def steps(path): return [(k,s) for k,j in jobs(path) for s in j.get('steps',())]
-def settings():
-    p = ConfigParser(delimiters=['='], interpolation=None)
-    p.read(ROOT/'settings.ini', encoding='utf-8')
-    return p['DEFAULT']
 
 def test_there_are_three(): assert [o.stem for o in WORKFLOWS]==['docs','release','test']
 
