@@ -24,7 +24,7 @@ def readme(
         if c['cell_type']=='markdown': parts.append(_link(text))
         elif c['cell_type']=='code' and 'hide' not in directives:
             if 'echo: false' not in directives: parts.append('```python\n'+re.sub(r'^#\|.*\n?', '', text, flags=re.M).strip()+'\n```')
-            parts += [_output(o) for o in c['outputs']]
+            parts += [_link(_output(o)) for o in c['outputs']]
     return '\n\n'.join(filter(None, parts))+'\n'
 
 if __name__=='__main__':

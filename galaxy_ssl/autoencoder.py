@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['UpBlock', 'ResNetDecoder', 'Reconstruct', 'Autoencoder', 'autoencoder_learner', 'show_reconstructions']
 
-# %% ../nbs/03_autoencoder.ipynb #15ecf61e
-import math
-import torch, torch.nn.functional as F
-from torch import nn, Tensor
-import matplotlib.pyplot as plt
-from fastcore.basics import patch
-from fastai.basics import Callback, Learner, Adam, MSELossFlat, L
+# %% ../nbs/03_autoencoder.ipynb #360d17bb
+import math, torch, torch.nn.functional as F
+from collections import OrderedDict
+from fastai.basics import Callback, L, Learner, MSELossFlat, show_image, subplots
 from fastai.callback.channelslast import ChannelsLast
-from .core import Autocast, ChannelsLastBatch, NoWaiting, create_encoder, STEMS
+from fastcore.basics import patch
+from torch import Tensor, nn
+from .base.encoders import STEMS, create_encoder
+from .base.training import Autocast, ChannelsLastBatch, LossOnDevice
 from .augment import make_pipeline
 
 # %% ../nbs/03_autoencoder.ipynb #599b4d8a
@@ -22,25 +22,26 @@ class UpBlock(nn.Module):
     def __init__(self,
         c_in:int,   # channels in
         c_out:int,  # channels out
-        up:int=1    # factor by which the picture grows
+        up:int=1    # factor by which the image grows
     ):
         super().__init__()
         self.conv1,self.bn1 = nn.Conv2d(c_in,c_in,3,padding=1,bias=False),nn.BatchNorm2d(c_in)
         self.conv2,self.bn2 = nn.Conv2d(c_in,c_out,3,padding=1,bias=False),nn.BatchNorm2d(c_out)
         self.up = nn.Upsample(scale_factor=up) if up>1 else nn.Identity()
-        self.short = nn.Identity() if c_in==c_out else nn.Sequential(nn.Conv2d(c_in,c_out,1,bias=False),nn.BatchNorm2d(c_out))
+        self.short = nn.Identity()
+        if c_in!=c_out: self.short = nn.Sequential(nn.Conv2d(c_in,c_out,1,bias=False), nn.BatchNorm2d(c_out))
     def forward(self, x):
-        "The larger picture of a batch of feature maps"
+        "The larger image of a batch of feature maps"
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(self.up(y)))+self.up(self.short(x)))
 
-# %% ../nbs/03_autoencoder.ipynb #c5428ecd
+# %% ../nbs/03_autoencoder.ipynb #82a15106
 class ResNetDecoder(nn.Module):
-    "A ResNet-18 run backwards: features (N,num_features) -> pictures (N,out_chans,size,size) in [0,1] (section 3.2.2)"
+    "A ResNet-18 run backwards: features (N,num_features) -> images (N,out_chans,size,size) in [0,1] (section 3.2.2)"
     def __init__(self,
         num_features:int=512,   # features that the encoder gives
-        size:int=64,            # side of the pictures, pixels, at least 8
-        stem:str='imagenet',    # the encoder's stem, see `create_encoder`
+        size:int=64,            # side of the images, pixels, at least 8
+        stem:str='imagenet',    # the encoder's stem, see create_encoder
         out_chans:int=3,        # bands
         widths=(512,256,128,64),# channels of the stages
         depth:int=2             # blocks in each stage
@@ -51,90 +52,90 @@ class ResNetDecoder(nn.Module):
         self.size,self.width = size,widths[0]
         self.grid = math.ceil(size/(STEMS[stem]*2**(len(widths)-1)))
         self.spread = nn.Linear(num_features, widths[0]*self.grid**2)
-        outs = [*widths[1:],widths[-1]]
-        self.stages = nn.Sequential(*[UpBlock(c, o if last else c, 2 if last and i<len(widths)-1 else 1)
-            for i,(c,o) in enumerate(zip(widths,outs)) for last in (b==depth-1 for b in range(depth))])
-        self.stem = nn.Sequential(nn.Upsample(scale_factor=STEMS[stem]), nn.Conv2d(widths[-1],out_chans,7 if stem=='imagenet' else 3,padding='same'))
-        with torch.no_grad():                  # start near a dark sky, sigmoid(-3) = 0.05, instead of at mid-grey
-            self.stem[1].weight.mul_(.1)
-            self.stem[1].bias.fill_(-3.)
+        blocks = []
+        for c,o in zip(widths, [*widths[1:],None]):   # the last stage keeps its channels and size
+            blocks += [UpBlock(c,c) for _ in range(depth-1)] + [UpBlock(c,o,2) if o else UpBlock(c,c)]
+        self.stages = nn.Sequential(*blocks)
+        conv = nn.Conv2d(widths[-1], out_chans, 7 if stem=='imagenet' else 3, padding='same')
+        self.stem = nn.Sequential(nn.Upsample(scale_factor=STEMS[stem]), conv)
+        with torch.no_grad():                  # start near a dark sky, sigmoid(-3) = 0.05, instead of at mid-gray
+            conv.weight.mul_(.1)
+            conv.bias.fill_(-3.)
 
+# %% ../nbs/03_autoencoder.ipynb #7c090d13
 @patch
 def forward(self:ResNetDecoder, h):
-    "Pictures of a batch of features"
+    "Images of a batch of features"
     x = F.relu(self.spread(h)).view(-1,self.width,self.grid,self.grid)
     x = self.stem(self.stages(x.contiguous(memory_format=torch.channels_last)))
-    if x.shape[-1]!=self.size: x = F.interpolate(x.float(), self.size, mode='bilinear', antialias=True) # bfloat16 has no such kernel on a CPU
+    if x.shape[-1]!=self.size:                 # in float32: bfloat16 has no such kernel on a CPU
+        x = F.interpolate(x.float(), self.size, mode='bilinear', antialias=True)
     return torch.sigmoid(x)
 
-# %% ../nbs/03_autoencoder.ipynb #2f017f7e
+# %% ../nbs/03_autoencoder.ipynb #7f88f3cf
 class Reconstruct(Callback):
     "Make each batch its own target, after an optional augmentation"
     order = Autocast.order-5
     def __init__(self,
-        views=None  # callable on a float batch (N,C,H,W) in [0,1] for training batches; None: the pictures as they are
+        views=None  # callable on a float batch (N,C,H,W) in [0,1] for training batches; None: the images as they are
     ): self.views = views
     def before_batch(self):
         x = self.learn.xb[0].as_subclass(Tensor)
         if self.views is not None and self.training: x = self.views(x)
         self.learn.xb,self.learn.yb = (x,),(x,)
 
-class Autoencoder(nn.Module):
+# %% ../nbs/03_autoencoder.ipynb #4ec61ae8
+class Autoencoder(nn.Sequential):
     "An encoder and a decoder, (N,C,H,W) -> (N,C,H,W) (section 3.2.2)"
     def __init__(self,
         encoder:nn.Module, # (N,C,H,W) -> (N,num_features)
-        decoder:nn.Module  # (N,num_features) -> (N,C,H,W) in [0,1], see `ResNetDecoder`
-    ): super().__init__(); self.encoder,self.decoder = encoder,decoder
-    def forward(self, x):
-        "What is left of pictures after a detour through their features"
-        return self.decoder(self.encoder(x))
+        decoder:nn.Module  # (N,num_features) -> (N,C,H,W) in [0,1], see ResNetDecoder
+    ): super().__init__(OrderedDict(encoder=encoder, decoder=decoder))
 
 # %% ../nbs/03_autoencoder.ipynb #c919b8e4
 def autoencoder_learner(
-    dls,                         # batches of square pictures, labels are ignored; see `survey_dls`
-    encoder:nn.Module|None=None, # made by `create_encoder`; None: a new ResNet-18
-    views=None,                  # names for `make_pipeline`, or a callable; None: the pictures as they are
-    decoder:nn.Module|None=None, # None: `ResNetDecoder` of the pictures' size
-    p=0.5,                       # chance that an augmentation is applied to a picture
-    lr:float=1e-3,               # base learning rate (Table 3)
-    opt_func=Adam,               # optimiser, as `Learner` takes it
+    dls,                         # batches of square images, labels are ignored; see survey_dls
+    encoder:nn.Module|None=None, # made by create_encoder; None: a new ResNet-18
+    views=None,                  # names for make_pipeline, or a callable; None: the images as they are
+    decoder:nn.Module|None=None, # None: ResNetDecoder of the images' size
+    p=0.5,                       # chance that an augmentation is applied to an image
     autocast:bool|None=None,     # bfloat16; None: where the hardware has it
-    cbs=None,                    # further callbacks
-    **kwargs                     # further arguments of `Learner`
+    **kwargs                     # further arguments of Learner
 )->Learner:
     "A `Learner` that pre-trains `learn.model.encoder` by reconstruction (section 3.2.2, equation 4)"
     encoder = encoder or create_encoder()
     chans,size = dls.one_batch()[0].shape[1::2]
     if views is not None and not callable(views): views = make_pipeline(views, size=size, p=p)
     decoder = decoder or ResNetDecoder(encoder.num_features, size, encoder.config['stem'], chans)
-    return Learner(dls, Autoencoder(encoder, decoder), loss_func=MSELossFlat(), lr=lr, opt_func=opt_func,
-                   cbs=[ChannelsLast(), Reconstruct(views), ChannelsLastBatch(), Autocast(autocast), NoWaiting()]+L(cbs), **kwargs)
+    cbs = [ChannelsLast(), Reconstruct(views), ChannelsLastBatch(), Autocast(autocast), LossOnDevice()]
+    cbs += L(kwargs.pop('cbs',None))
+    return Learner(dls, Autoencoder(encoder, decoder), loss_func=MSELossFlat(), cbs=cbs, **kwargs)
 
-# %% ../nbs/03_autoencoder.ipynb #94b08c2e
+# %% ../nbs/03_autoencoder.ipynb #36f2865a
 @patch
 @torch.no_grad()
 def reconstruct(self:Autoencoder,
-    x:Tensor      # pictures, (N,C,H,W) in [0,1]
+    x:Tensor      # images, (N,C,H,W) in [0,1]
 )->Tensor:        # the same shape, on the CPU
-    "Draw pictures from their features, in eval mode"
+    "Draw images from their features, in eval mode"
     was = self.training
     self.eval()
     try: return self(x.as_subclass(Tensor).to(next(self.parameters()).device)).float().cpu()
     finally: self.train(was)
 
+# %% ../nbs/03_autoencoder.ipynb #4ddc331e
 def show_reconstructions(
-    model,            # an `Autoencoder`
-    x:Tensor,         # pictures, (N,3,H,W) in [0,1]
+    model:Autoencoder,# a trained one
+    x:Tensor,         # images, (N,3,H,W) in [0,1]
     n:int=8,          # how many galaxies
     title:str='',     # above the figure
-    figsize=None      # inches; None: 1.1 a galaxy
-):
-    "Draw pictures above what the autoencoder makes of them"
+    figsize=None      # inches; None: 1.1 per galaxy
+):                    # axes, (2,n)
+    "Draw images above what the autoencoder makes of them"
     x = x[:n].as_subclass(Tensor).cpu()
-    rows = {'input':x, 'output':model.reconstruct(x)}
-    fig,axs = plt.subplots(2, len(x), figsize=figsize or (1.1*len(x),2.6), dpi=64, squeeze=False)
-    for axr,(name,ims) in zip(axs,rows.items()):
-        for ax,im in zip(axr,ims): ax.imshow(im.permute(1,2,0).clamp(0,1)); ax.set(xticks=[],yticks=[])
-        axr[0].set_ylabel(name)
-    fig.suptitle(title); fig.tight_layout()
+    fig,axs = subplots(2, len(x), imsize=1.1, figsize=figsize, suptitle=title, squeeze=False, dpi=64)
+    for axr,(name,ims) in zip(axs,{'input':x, 'output':model.reconstruct(x)}.items()):
+        for ax,im in zip(axr,ims): show_image(im.clamp(0,1), ax=ax)
+        axr[0].set_title(name)
+    fig.tight_layout()
     return axs

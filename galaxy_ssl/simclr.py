@@ -4,28 +4,28 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'VIEWS', 'nt_xent', 'contrastive_accuracy', 'ProjectionHead', 'SimCLRModel', 'SimCLR', 'NTXentLoss',
-           'simclr_learner', 'as_bytes']
+           'as_bytes', 'simclr_learner']
 
-# %% ../nbs/02_simclr.ipynb #f99c0ac2
+# %% ../nbs/02_simclr.ipynb #104dbaaa
 import torch, torch.nn.functional as F
-from torch import nn, Tensor
-import matplotlib.pyplot as plt
-from torch.autograd.function import once_differentiable
-from fastcore.basics import patch
-from fastai.basics import Callback, Learner, DataLoaders, Adam, L
+from collections import OrderedDict
+from fastai.basics import Callback, DataLoaders, L, Learner, show_image, subplots
 from fastai.callback.channelslast import ChannelsLast
-from .core import Autocast, NoWaiting, create_encoder
+from fastcore.basics import patch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from .base.encoders import create_encoder
+from .base.training import Autocast, LossOnDevice
+from .engine.views import two_views
 from .data import SurveyDL
-from .augment import make_pipeline, two_views
+from .augment import make_pipeline
 
-# %% ../nbs/02_simclr.ipynb #25ce429f
-def _similarities(
-    z,        # normalised embeddings (2N,D), first then second views
-    zt,       # the same, or scaled
-    rows,     # of a block
-    own       # what stands for a view's similarity to itself
-):            # blocks: first row, one past the last, similarities, numbers of the partners
-    "All similarities, a block of rows at a time"
+# %% ../nbs/02_simclr.ipynb #78a0894f
+BLOCK = 2**21 # similarities held at once
+
+# %% ../nbs/02_simclr.ipynb #5b8b7957
+def _similarities(z, zt, rows, own):
+    "Blocks of `rows` rows of zt@z.T: first row, one past the last, similarities (to itself: `own`), partners"
     m = len(z)
     for a in range(0, m, rows):
         b = min(a+rows, m)
@@ -33,6 +33,7 @@ def _similarities(
         s[:,a:b].fill_diagonal_(own)
         yield a,b,s,(torch.arange(a, b, device=z.device)+m//2)%m
 
+# %% ../nbs/02_simclr.ipynb #44803048
 class _NTXent(torch.autograd.Function):
     "The loss of normalised embeddings z (2N,D), first then second views; its gradient is made on the way"
     @staticmethod
@@ -60,14 +61,13 @@ def nt_xent(
     temperature:float=0.5  # above 0
 )->Tensor:                 # scalar, float32
     "Normalised temperature-scaled cross entropy over both directions of every pair (equations 2 and 3)"
-    if z1.ndim!=2 or z1.shape!=z2.shape: raise ValueError(f"`z1` and `z2` must both be (N,D), got {tuple(z1.shape)} and {tuple(z2.shape)}")
+    if z1.ndim!=2 or z1.shape!=z2.shape:
+        raise ValueError(f"`z1` and `z2` must both be (N,D), got {tuple(z1.shape)} and {tuple(z2.shape)}")
     if len(z1)<2: raise ValueError(f"NT-Xent needs at least 2 pairs to have a negative, got a batch of {len(z1)}")
     if not temperature>0: raise ValueError(f"`temperature` must be above 0, got {temperature}")
     with torch.autocast(z1.device.type, enabled=False):
         z = F.normalize(torch.cat([z1,z2]).float(), dim=1)
         return _NTXent.apply(z, temperature, max(1, BLOCK//len(z)))
-
-BLOCK = 2**21 # similarities held at once
 
 # %% ../nbs/02_simclr.ipynb #11060273
 def contrastive_accuracy(
@@ -76,13 +76,14 @@ def contrastive_accuracy(
 )->Tensor:     # in [0,1]; chance is 1/(2N-1)
     "Share of views whose nearest other view is their partner"
     z = F.normalize(z.float(), dim=1)
-    return sum((s.argmax(1)==partner).sum() for _,_,s,partner in _similarities(z, z, max(1, BLOCK//len(z)), -2))/len(z)
+    blocks = _similarities(z, z, max(1, BLOCK//len(z)), -2)
+    return sum((s.argmax(1)==partner).sum() for _,_,s,partner in blocks)/len(z)
 
-# %% ../nbs/02_simclr.ipynb #3245ab98
+# %% ../nbs/02_simclr.ipynb #4199fc3d
 class ProjectionHead(nn.Sequential):
     "MLP with one hidden layer and ReLU, (N,in_features) -> (N,out_features) (section 3.2.1)"
     def __init__(self,
-        in_features:int,          # the encoder's `num_features`
+        in_features:int,          # the encoder's num_features
         hidden:int|None=None,     # width of the hidden layer; None: as wide as the features
         out_features:int=128,     # dimension of the embedding that is compared
         norm:bool=False           # batch normalisation before the ReLU, as in Chen et al.'s code
@@ -92,34 +93,35 @@ class ProjectionHead(nn.Sequential):
         if norm: layers.insert(1, nn.BatchNorm1d(hidden))
         super().__init__(*layers)
 
-class SimCLRModel(nn.Module):
+# %% ../nbs/02_simclr.ipynb #4fdb9330
+class SimCLRModel(nn.Sequential):
     "An encoder and its projection head, (N,C,H,W) -> (N,out_features)"
     def __init__(self,
         encoder:nn.Module, # (N,C,H,W) -> (N,num_features)
-        head:nn.Module     # (N,num_features) -> (N,out_features), see `ProjectionHead`
-    ): super().__init__(); self.encoder,self.head = encoder,head
-    def forward(self, x):
-        "Embeddings of a batch of pictures"
-        return self.head(self.encoder(x))
+        head:nn.Module     # (N,num_features) -> (N,out_features), see ProjectionHead
+    ): super().__init__(OrderedDict(encoder=encoder, head=head))
 
-# %% ../nbs/02_simclr.ipynb #08fa67da
+# %% ../nbs/02_simclr.ipynb #fc0338da
 class SimCLR(Callback):
-    "Turn each batch of N pictures into 2N views, with the number of the picture as target"
+    "Turn each batch of N images into 2N views, with the number of the image as target"
     order = Autocast.order-5
     def __init__(self,
-        views,         # callable on a batch (N,C,H,W), random per picture; see `make_pipeline`
+        views,         # callable on a batch (N,C,H,W), random per image; see make_pipeline
         views2=None    # for the second view; None: the same as the first
     ): self.views,self.views2 = views,views2 or views
     def before_batch(self):
         x = self.learn.xb[0].as_subclass(Tensor)
-        if len(x)<2: raise ValueError(f"SimCLR needs at least 2 pictures a batch, got {len(x)}; use `drop_last` or another batch size")
+        n = len(x)
+        if n<2:
+            raise ValueError(f"SimCLR needs at least 2 images a batch, got {n}; use `drop_last` or another batch size")
         self.learn.xb = (two_views(x, self.views, self.views2, joined=True),)
-        self.learn.yb = (torch.arange(len(x), device=x.device),)
+        self.learn.yb = (torch.arange(n, device=x.device),)
 
+# %% ../nbs/02_simclr.ipynb #841205fb
 class NTXentLoss(nn.Module):
     "`nt_xent` as fastai calls a loss: on stacked embeddings (2N,D), first then second views; it needs no target"
     def __init__(self,
-        temperature:float=0.5 # above 0, see `nt_xent`
+        temperature:float=0.5 # above 0, see nt_xent
     ): super().__init__(); self.temperature = temperature
     def forward(self, pred, *targ):
         "The loss of embeddings (2N,D), a scalar"
@@ -128,23 +130,29 @@ class NTXentLoss(nn.Module):
         "What `repr` shows between the brackets"
         return f'temperature={self.temperature}'
 
-# %% ../nbs/02_simclr.ipynb #bee11ba6
+# %% ../nbs/02_simclr.ipynb #90128716
+def as_bytes(
+    dls  # any DataLoaders
+):       # the same, or new ones over the same images whose batches are bytes
+    "Spare a float copy of each batch, where images are bytes and nothing but views is done to them"
+    def plain(dl): return isinstance(dl, SurveyDL) and not dl.size and not dl.augment and len(dl.after_batch.fs)==1
+    if not all(map(plain, dls.loaders)): return dls
+    return DataLoaders(*(dl.new(as_float=False) for dl in dls.loaders), device=dls.device)
+
+# %% ../nbs/02_simclr.ipynb #85ce08ab
 VIEWS = ('gaussian_noise','crop_resize','crop_resize')   # the paper's choice, section 4.1
 
+# %% ../nbs/02_simclr.ipynb #79647afb
 def simclr_learner(
-    dls,                         # batches of pictures, labels are ignored; see `survey_dls`
+    dls,                         # batches of images, labels are ignored; see survey_dls
     encoder:nn.Module|None=None, # None: a new ResNet-18
-    views=VIEWS,                 # names for `make_pipeline`, or a callable
-    size:int|None=None,          # side of a view in pixels; None: the side of the pictures
+    views=VIEWS,                 # names for make_pipeline, or a callable
+    size:int|None=None,          # side of a view in pixels; None: the side of the images
     temperature:float=0.5,       # of NT-Xent, above 0
-    head:nn.Module|None=None,    # None: `ProjectionHead` with 128 outputs
-    p=0.5,                       # chance that an augmentation is applied to a picture
-    lr:float=1e-3,               # base learning rate (Table 3)
-    opt_func=Adam,               # optimiser, as `Learner` takes it
+    head:nn.Module|None=None,    # None: ProjectionHead with 128 outputs
+    p=0.5,                       # chance that an augmentation is applied to an image
     autocast:bool|None=None,     # bfloat16; None: where the hardware has it
-    metrics=contrastive_accuracy,# one or several, of stacked embeddings (2N,D) and the pictures' numbers (N,)
-    cbs=None,                    # further callbacks
-    **kwargs                     # further arguments of `Learner`
+    **kwargs                     # further arguments of Learner
 )->Learner:
     "A `Learner` that pre-trains `learn.model.encoder` by SimCLR (section 3.2.1)"
     encoder = encoder or create_encoder()
@@ -152,31 +160,24 @@ def simclr_learner(
     if not callable(views): views = make_pipeline(views, size=size, p=p)
     if getattr(views,'takes_bytes',False): dls = as_bytes(dls)
     model = SimCLRModel(encoder, head or ProjectionHead(encoder.num_features))
-    return Learner(dls, model, loss_func=NTXentLoss(temperature), lr=lr, opt_func=opt_func, metrics=metrics,
-                   cbs=[ChannelsLast(), SimCLR(views), Autocast(autocast), NoWaiting()]+L(cbs), **kwargs)
-
-def as_bytes(
-    dls  # any `DataLoaders`
-):       # the same, or new ones over the same images whose batches are bytes
-    "Spare a float copy of each batch, where images are bytes and nothing but views is done to them"
-    def plain(dl): return isinstance(dl, SurveyDL) and not dl.size and not dl.augment and len(dl.after_batch.fs)==1
-    return DataLoaders(*(dl.new(as_float=False) for dl in dls.loaders), device=dls.device) if all(map(plain, dls.loaders)) else dls
+    cbs = [ChannelsLast(), SimCLR(views), Autocast(autocast), LossOnDevice()] + L(kwargs.pop('cbs',None))
+    kwargs = dict(metrics=contrastive_accuracy) | kwargs
+    return Learner(dls, model, loss_func=NTXentLoss(temperature), cbs=cbs, **kwargs)
 
 # %% ../nbs/02_simclr.ipynb #cb41841c
 @patch
 def show_views(self:SimCLR,
-    x:Tensor,          # pictures, (N,3,H,W) in [0,1]
+    x:Tensor,          # images, (N,3,H,W) in [0,1]
     n:int=6,           # how many galaxies
-    title:str='',
-    figsize=None
-):
-    "Draw the pictures above the two views that the network sees"
+    title:str='',      # above the figure
+    figsize=None       # inches; None: 1.2 per galaxy
+):                     # axes, (3,n)
+    "Draw the images above the two views that the network sees"
     x = x[:n].as_subclass(Tensor)
-    rows = [x, self.views(x), self.views2(x)]
-    fig,axs = plt.subplots(3, len(x), figsize=figsize or (1.2*len(x),3.8), dpi=64, squeeze=False)
-    for r,(row,name) in enumerate(zip(rows,('galaxy','view 1','view 2'))):
-        for ax,im in zip(axs[r],row):
-            ax.imshow(im.float().cpu().clamp(0,1).permute(1,2,0)); ax.set(xticks=[],yticks=[])
-        axs[r,0].set_ylabel(name)
-    fig.suptitle(title); fig.tight_layout()
+    rows = {'galaxy':x, 'view 1':self.views(x), 'view 2':self.views2(x)}
+    fig,axs = subplots(3, len(x), imsize=1.2, figsize=figsize, suptitle=title, squeeze=False, dpi=64)
+    for axr,(name,ims) in zip(axs,rows.items()):
+        for ax,im in zip(axr,ims): show_image(im.float().clamp(0,1), ax=ax)
+        axr[0].set_title(name)
+    fig.tight_layout()
     return axs

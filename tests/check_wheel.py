@@ -9,7 +9,7 @@ Building needs `pip install build twine`. Not collected by pytest: it takes a mi
 import argparse, os, re, shutil, subprocess, sys, sysconfig, tarfile, tempfile, time, venv, zipfile
 from email import message_from_string
 from pathlib import Path
-from house import ROOT, settings, source
+from house import NOTEBOOKS, ROOT, settings, source
 
 NOTEBOOK = '05_experiments.ipynb'
 
@@ -40,7 +40,7 @@ def look_into_wheel(path):
     lib,info = S['lib_name'],f"{S['lib_name']}-{S['version']}.dist-info"
     with zipfile.ZipFile(path) as z: files = {o:z.read(o) for o in z.namelist() if not o.endswith('/')}
     assert path.name==f"{lib}-{S['version']}-py3-none-any.whl", path.name
-    modules = {f'{lib}/{o.name}':o.read_bytes() for o in (ROOT/lib).glob('*.py')}
+    modules = {str(o.relative_to(ROOT)):o.read_bytes() for o in (ROOT/lib).rglob('*.py')}
     inside = {k for k in files if not k.startswith(info+'/')}
     assert inside=={*modules, f'{lib}/{NOTEBOOK}'}, f"differs from the checkout: {sorted(inside^{*modules, f'{lib}/{NOTEBOOK}'})}"
     for k,v in {**modules, f'{lib}/{NOTEBOOK}':(ROOT/'nbs'/NOTEBOOK).read_bytes()}.items(): assert files[k]==v, f'{k} is not what it is here'
@@ -69,7 +69,7 @@ USE = """
 import h5py, galaxy_ssl
 from fastai.basics import set_seed
 from galaxy_ssl.baseline import classifier_learner, evaluate
-from galaxy_ssl.core import create_encoder, quiet
+from galaxy_ssl.core import create_encoder
 from galaxy_ssl.data import get_survey, make_splits, simulate_survey, survey_dls
 set_seed(0)
 s = simulate_survey('sim_sdss', 60, size=32, seed=0)
@@ -80,7 +80,7 @@ s = get_survey('tiny.h5')
 train,valid,test = make_splits(s.labels)
 dls = survey_dls(s, train, valid, bs=16)
 learn = classifier_learner(dls, create_encoder(), 'linear')
-with quiet(learn): learn.fit_cosine(2)
+with learn.no_bar(), learn.no_logging(): learn.fit_cosine(2)
 r = evaluate(learn, dls.test_dl(test))
 assert 0<=r['macro_f1']<=1 and r['n']==len(test)
 print(galaxy_ssl.__file__)
@@ -126,12 +126,12 @@ def run_notebooks(names=()):
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
-    failed,folder = [],ROOT/'nbs'
-    for p in sorted(folder.glob('[!_.]*.ipynb')):
+    failed = []
+    for p in NOTEBOOKS:
         if names and p.stem not in names: continue
         nb,start = nbformat.read(p, 4),time.time()
         nb.cells = [o for o in nb.cells if not left_out(o)]
-        try: NotebookClient(nb, timeout=1800, kernel_name='python3', resources=dict(metadata=dict(path=str(folder)))).execute(env={**os.environ,'IN_TEST':'1'})
+        try: NotebookClient(nb, timeout=1800, kernel_name='python3', resources=dict(metadata=dict(path=str(p.parent)))).execute(env={**os.environ,'IN_TEST':'1'})
         except CellExecutionError as e: failed.append(p.stem); say(f'{p.stem}:\n{e}')
         say(f"{p.stem}: {'failed' if p.stem in failed else 'passed'} after {time.time()-start:.0f} s")
     if failed: sys.exit(f"failed: {', '.join(failed)}")

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 import cv2, numpy as np, pytest
 import galaxy_ssl
-from galaxy_ssl import cli
-from galaxy_ssl.surveys import SURVEYS
+from galaxy_ssl.study import cli
+from galaxy_ssl.survey.catalogue import SURVEYS
 
 ROOT = Path(__file__).resolve().parent.parent
 BODY = bytes(i*i%251 for i in range(100_000))
@@ -44,7 +44,7 @@ def env(tmp_path, monkeypatch):
 
 def shell(*args)->tuple:
     "Exit status, stdout and stderr of a command in a process of its own"
-    r = subprocess.run([sys.executable,'-m','galaxy_ssl.cli',*map(str,args)], capture_output=True, text=True, timeout=60)
+    r = subprocess.run([sys.executable,'-m','galaxy_ssl.study.cli',*map(str,args)], capture_output=True, text=True, timeout=60)
     return r.returncode,r.stdout,r.stderr
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_help_and_version(env):
     for o in ('list','download','verify','ingest','report'): assert o in out
 
 def test_list_needs_no_torch(env):
-    code = "import sys; from galaxy_ssl import cli; cli.main(['list']); assert not {'torch','fastai','cv2','h5py','pandas','matplotlib'}&set(sys.modules)"
+    code = "import sys; from galaxy_ssl.study import cli; cli.main(['list']); assert not {'torch','fastai','cv2','h5py','numpy','pandas','matplotlib'}&set(sys.modules)"
     r = subprocess.run([sys.executable,'-c',code], capture_output=True, text=True)
     assert r.returncode==0, r.stderr
     assert [o.split()[0] for o in r.stdout.splitlines()[1:]]==[*SURVEYS,'in'] and str(env) in r.stdout
@@ -108,7 +108,7 @@ def test_ctrl_c(env, monkeypatch, tmp_path):
     srv = http.server.ThreadingHTTPServer(('127.0.0.1',0), Slow)
     srv.daemon_threads = True
     threading.Thread(target=srv.serve_forever, daemon=True).start()
-    p = subprocess.Popen([sys.executable,'-m','galaxy_ssl.cli','download','sdss','--mirror',f'http://127.0.0.1:{srv.server_port}'],
+    p = subprocess.Popen([sys.executable,'-m','galaxy_ssl.study.cli','download','sdss','--mirror',f'http://127.0.0.1:{srv.server_port}'],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     try:
         assert started.wait(20)
@@ -184,13 +184,14 @@ def test_ingest_hands_on_what_was_given(call, monkeypatch):
     call('ingest','a','b.h5','--no-check')
     call('ingest','a','b.h5','--no-check','--workers',3,'--labels','folders','--size',64,'--crop',0,'--sample',9,'--seed',2,'--threshold',.8,'--bands','2,1,0','--max-bad',.5)
     call('ingest','a','b.h5','--no-check','--bands','grz')
-    keys = 'crop','size','sample','seed','labels','threshold','bands'
-    assert [(o[:2],dict(zip(keys,o[2:])),kw) for o,kw in seen]==[
-        (('a','b.h5'), dict(zip(keys,(256,128,None,0,None,.55,None))), dict(workers=None,max_bad=.01,check=False)),
-        (('a','b.h5'), dict(zip(keys,(None,64,9,2,'folders',.8,(2,1,0)))), dict(workers=3,max_bad=.5,check=False)),
-        (('a','b.h5'), dict(zip(keys,(256,128,None,0,None,.55,'grz'))), dict(workers=None,max_bad=.01,check=False))]
+    keys = 'sample','seed','labels','threshold','bands','workers','max_bad','check'
+    given = lambda *v: dict(zip(keys,v))
+    assert seen==[(('a','b.h5',256,128), given(None,0,None,.55,None,None,.01,False)),
+                  (('a','b.h5',None,64), given(9,2,'folders',.8,(2,1,0),3,.5,False)),
+                  (('a','b.h5',256,128), given(None,0,None,.55,'grz',None,.01,False))]
     import inspect
-    assert list(inspect.signature(ingest).parameters)[2:9]==list(keys) # the order in which they are handed on
+    known = list(inspect.signature(ingest).parameters)
+    assert known[2:4]==['crop','size'] and set(keys)<=set(known) # the names under which they are handed on
 
 def test_report(call, archive, tmp_path):
     status,out,err = call('report',archive,'--out',tmp_path/'r.png','--csv',tmp_path/'r.csv')

@@ -2,7 +2,7 @@
 import zipfile
 from pathlib import Path
 import cv2, h5py, numpy as np, pytest
-from galaxy_ssl import data
+from galaxy_ssl.survey import opening
 from galaxy_ssl.data import *
 
 N = 20
@@ -204,12 +204,12 @@ def test_ingest_faults_leave_nothing(tmp_path, kw, match):
 # ---------------------------------------------------------------- simulated surveys are kept
 
 def test_simulated_survey_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, 'SIM_LABELLED', 10); monkeypatch.setattr(data, 'SIM_UNLABELLED', 2)
+    monkeypatch.setattr(opening, 'SIM_LABELLED', 10); monkeypatch.setattr(opening, 'SIM_UNLABELLED', 2)
     s = get_survey('sim_decals', size=16, root=tmp_path)
     kept, = tmp_path.iterdir()
     def never(*args, **kwargs): raise AssertionError('simulated again')
     with monkeypatch.context() as m:
-        m.setattr(data, 'simulate_survey', never)
+        m.setattr(opening, 'simulate_survey', never)
         again = get_survey('sim_decals', size=16, root=tmp_path)
     assert again.fingerprint==s.fingerprint and again.simulated and 'simulated' in again._repr_markdown_()
     kept.write_bytes(b'broken')

@@ -4,9 +4,9 @@ from functools import cached_property
 import pytest
 from fastai.basics import Callback
 from fastcore.docments import docments
-from house import ROOT, source
+from house import NOTEBOOKS, ROOT, source
 
-MODULES = sorted(o.stem for o in (ROOT/'galaxy_ssl').glob('*.py') if not o.stem.startswith('_'))
+MODULES = sorted('.'.join(o.relative_to(ROOT/'galaxy_ssl').with_suffix('').parts) for o in (ROOT/'galaxy_ssl').rglob('*.py') if not o.stem.startswith('_'))
 modules = pytest.mark.parametrize('name', MODULES)
 
 def shown(nbs):
@@ -14,7 +14,7 @@ def shown(nbs):
     cells = [c for p in nbs for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type']=='code']
     return {w for c in cells if not re.search(r'^#\|\s*(export|default_exp)', source(c), re.M) for w in re.findall(r'\w+', re.sub(r'#.*', '', source(c)))}
 @pytest.fixture(scope='module')
-def words(): return shown((ROOT/'nbs').glob('[!_.]*.ipynb'))
+def words(): return shown(NOTEBOOKS)
 
 def public(mod): return {o:getattr(mod,o) for o in mod.__all__ if '.' not in o}
 def definitions(mod): return {k:o for k,o in public(mod).items() if callable(o) and getattr(o,'__module__',None)==mod.__name__}
@@ -33,7 +33,8 @@ def parameters(o):
         o = o.__init__
     o = inspect.unwrap(o)
     docs,code = docments(o, args_kwargs=True),o.__code__
-    n = code.co_argcount+code.co_kwonlyargcount+bool(code.co_flags&inspect.CO_VARARGS)+bool(code.co_flags&inspect.CO_VARKEYWORDS)
+    delegated = hasattr(o, '__delwrap__')                       # whose further arguments are another's to explain
+    n = code.co_argcount+code.co_kwonlyargcount+bool(code.co_flags&inspect.CO_VARARGS)+(bool(code.co_flags&inspect.CO_VARKEYWORDS) and not delegated)
     return {k:docs.get(k) for k in code.co_varnames[:n] if k!='self'}
 
 def methods(cls):

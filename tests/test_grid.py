@@ -2,7 +2,7 @@
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import h5py, nbformat, pandas as pd, pytest
-from galaxy_ssl.cli import main
+from galaxy_ssl.study.cli import main
 from galaxy_ssl.data import simulate_survey
 from galaxy_ssl.experiments import Plan, grid_cells, run_grid
 
@@ -17,7 +17,7 @@ def write_survey(path, n=200, **kw):
 @pytest.fixture
 def folder(tmp_path):
     write_survey(tmp_path/'a.h5', seed=1); write_survey(tmp_path/'b.h5', seed=2)
-    (tmp_path/'tiny.json').write_text(json.dumps(dict(base='quick', size=16, simclr=dict(seen=300), autoencoder=dict(seen=100), supervised=dict(epochs=1), linear=dict(epochs=1), finetune=dict(epochs=1))))
+    (tmp_path/'tiny.json').write_text(json.dumps(dict(base='quick', size=16, simclr=dict(images_seen=300), autoencoder=dict(images_seen=100), supervised=dict(epochs=1), linear=dict(epochs=1), finetune=dict(epochs=1))))
     return tmp_path
 
 ARGS = ('grid','--presets','tiny.json','--methods','majority,simclr','--modes','linear','--out-dir','out')
@@ -39,7 +39,7 @@ def encoders(folder): return sorted((folder/'out'/'encoders').glob('*.safetensor
 
 def test_killed_grid_goes_on(folder, grid):
     "Killed, without a chance to clean up, as soon as there is a first row; then finished, and nothing is left to do"
-    p = subprocess.Popen([sys.executable,'-m','galaxy_ssl.cli',*ARGS,*SHARED], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENV, start_new_session=True)
+    p = subprocess.Popen([sys.executable,'-m','galaxy_ssl.study.cli',*ARGS,*SHARED], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENV, start_new_session=True)
     while not len(rows(folder)) and p.poll() is None: time.sleep(.05)
     os.killpg(p.pid, signal.SIGKILL)
     assert '2 cells, 4 runs: 0 done, 4 to go in 2 cells' in p.communicate()[0]
@@ -58,8 +58,8 @@ def test_killed_grid_goes_on(folder, grid):
 
 def test_two_processes_share_a_folder(folder):
     "Both find no encoder and no row: it is made once, and no row is lost"
-    code = ("from galaxy_ssl.experiments import run_grid; run_grid('{}', 3, 'majority,simclr', 'linear', presets='tiny.json', unlabelled='a.h5,b.h5', leave_out='a.h5,b.h5', "
-            "probe='a.h5', out_dir='out', notebooks=False)")
+    code = ("from galaxy_ssl.experiments import run_grid; run_grid('{}', 3, 'majority,simclr', 'linear', presets='tiny.json', unlabelled='a.h5,b.h5', held_out_surveys='a.h5,b.h5', "
+            "probe_survey='a.h5', out_dir='out', notebooks=False)")
     ps = [subprocess.Popen([sys.executable,'-c',code.format(s)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENV) for s in ('a.h5','b.h5')]
     said = [p.communicate()[1] for p in ps]
     assert [p.returncode for p in ps]==[0,0], said
@@ -72,7 +72,7 @@ def test_failed_cell_is_listed_and_the_others_run(folder, grid):
     status,out,err = grid('--surveys','a.h5','--n','3','--unlabelled','own;c.zip')
     assert status==1 and err.count('\n')==1 and 'c.zip' in err and not len(rows(folder))  # what can be known before is refused before
     grid('--surveys','a.h5,b.h5','--n','3','--dry-run')
-    first = next(iter(Plan(grid_cells('a.h5', 3, 'simclr', 'linear', presets='tiny.json', out_dir='out', leave_out='a.h5,b.h5')).missing))
+    first = next(iter(Plan(grid_cells('a.h5', 3, 'simclr', 'linear', presets='tiny.json', out_dir='out', held_out_surveys='a.h5,b.h5')).missing))
     Path(f'{first}.lock').mkdir(parents=True)
     status,out,err = grid('--surveys','a.h5,b.h5','--n','3')
     assert status==1 and out.count('failed: a_n3_tiny:')==1 and out.count('failed:')==1, out

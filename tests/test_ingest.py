@@ -1,8 +1,8 @@
 "Getting images in: what disks, archives, kills and other processes do. Small images, no network, no real data."
 import errno, io, os, signal, stat, struct, subprocess, sys, tarfile, zipfile, zlib
-import cv2, h5py, numpy as np, pandas as pd, pytest
+import cv2, filelock, h5py, numpy as np, pandas as pd, pytest
 from PIL import Image
-from galaxy_ssl import data, files, surveys
+from galaxy_ssl.survey import archives, catalogue, images, ingest as ingesting, pixels, reading, sources
 from galaxy_ssl.data import *
 
 N = 40
@@ -42,15 +42,15 @@ def same(dst, images=IMAGES):
 
 def fails_after(monkeypatch, k, err):
     "The k-th block cannot be written"
-    add,seen = files.Pixels.add,[]
+    add,seen = pixels.Pixels.add,[]
     def broken(self, *args):
         seen.append(1)
         if len(seen)==k: raise err
         return add(self, *args, every=0)
-    monkeypatch.setattr(files.Pixels, 'add', broken)
-    monkeypatch.setattr(files.ImageSource, 'block', 8)
-    init = files.ImageSource.__init__
-    monkeypatch.setattr(files.ImageSource, '__init__', lambda self,*a,**k: (init(self,*a,**k), setattr(self,'block',8))[0])
+    monkeypatch.setattr(pixels.Pixels, 'add', broken)
+    monkeypatch.setattr(sources.ImageSource, 'block', 8)
+    init = sources.ImageSource.__init__
+    monkeypatch.setattr(sources.ImageSource, '__init__', lambda self,*a,**k: (init(self,*a,**k), setattr(self,'block',8))[0])
 
 def test_disk_full_keeps_and_continues(src, dst, monkeypatch):
     with monkeypatch.context() as m:
@@ -59,21 +59,45 @@ def test_disk_full_keeps_and_continues(src, dst, monkeypatch):
     one_sentence(e)
     assert left(dst.parent)==['a.h5.part','a.h5.part.log']
     starts = []
-    blocks = files.ImageSource.blocks
-    monkeypatch.setattr(files.ImageSource, 'blocks', lambda self,start=0: (starts.append(start), blocks(self,start))[1])
+    blocks = sources.ImageSource.blocks
+    monkeypatch.setattr(sources.ImageSource, 'blocks', lambda self,start=0: (starts.append(start), blocks(self,start))[1])
     same(ingest(src, dst, **small))
     assert starts==[24] and left(dst.parent)==['a.h5']
 
 def test_too_little_space_is_said_before_anything_is_done(src, dst, monkeypatch):
     import shutil
     monkeypatch.setattr(shutil, 'disk_usage', lambda p: shutil._ntuple_diskusage(10**6, 10**6, 1000))
-    monkeypatch.setattr(files.ImageSource, 'blocks', None)
+    monkeypatch.setattr(sources.ImageSource, 'blocks', None)
     with pytest.raises(OSError, match='no space left for .*: 0 MB are needed and 0 MB are free$'): ingest(src, dst, **small)
     assert left(dst.parent)==[]
 
+def test_disk_full_during_the_copy_decodes_nothing_again(src, dst, monkeypatch):
+    calls = []
+    def full(path, need):
+        calls.append(need)
+        if len(calls)==2: raise OSError(errno.ENOSPC, 'No space left on device')
+    with monkeypatch.context() as m:
+        m.setattr(pixels, '_check_space', full)
+        with pytest.raises(OSError, match=r'no space left for .*a.h5.part: .*; 40 images are kept in a.h5.part, make room') as e: ingest(src, dst, **small)
+    one_sentence(e)
+    assert calls==[2*IMAGES.nbytes, IMAGES.nbytes] and left(dst.parent)==['a.h5.part','a.h5.part.log'] # the pixels and their copy
+    monkeypatch.setattr(sources.ImageSource, 'blocks', None)
+    same(ingest(src, dst, **small))
+    assert left(dst.parent)==['a.h5']
+
+def test_no_room_to_unpack_a_tar(tmp_path, monkeypatch):
+    import shutil
+    with tarfile.open(tmp_path/'a.tar.gz','w:gz') as t:
+        for k,v in FILES.items(): m = tarfile.TarInfo(k); m.size = len(v); t.addfile(m, io.BytesIO(v))
+    def full(*args): raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(shutil, 'copyfileobj', full)
+    with pytest.raises(OSError, match=r'no space left for .*a.tar: .* MB are free$') as e: ingest(tmp_path/'a.tar.gz', tmp_path/'b.h5', **small)
+    one_sentence(e)
+    assert left(tmp_path)==['a.tar.gz']
+
 def test_read_only_folder(src, dst, monkeypatch):
     def refuse(self, *a, **k): raise PermissionError(errno.EACCES, 'Permission denied', str(dst))
-    monkeypatch.setattr(surveys.FileLock, 'acquire', refuse)
+    monkeypatch.setattr(filelock.FileLock, 'acquire', refuse)
     with pytest.raises(PermissionError, match='out cannot be written to, choose another place for a.h5') as e: ingest(src, dst, **small)
     one_sentence(e)
 
@@ -97,12 +121,12 @@ def test_an_old_file_stays_until_the_new_one_is_whole(src, dst, monkeypatch):
 
 SCRIPT = """
 import sys, time
-from galaxy_ssl import files
+from galaxy_ssl.survey import pixels, sources
 from galaxy_ssl.data import ingest
-init,add = files.ImageSource.__init__,files.Pixels.add
+init,add = sources.ImageSource.__init__,pixels.Pixels.add
 def slow_init(self, *a, **k): init(self, *a, **k); self.block = 4
 def slow_add(self, *a): time.sleep(float(sys.argv[3])); add(self, *a, every=0); print(self.n, flush=True)
-files.ImageSource.__init__,files.Pixels.add = slow_init,slow_add
+sources.ImageSource.__init__,pixels.Pixels.add = slow_init,slow_add
 ingest(sys.argv[1], sys.argv[2], crop=None, size=None)
 print('done', flush=True)
 """
@@ -171,23 +195,23 @@ def test_archive_that_changes_under_the_reader(tmp_path, monkeypatch, kind):
             for k,v in FILES.items(): m = tarfile.TarInfo(k); m.size = len(v); t.addfile(m, io.BytesIO(v))
     if kind=='h5':
         with h5py.File(p,'w') as f: f['images'],f['ans'] = IMAGES,np.arange(N)%4
-    add = files.Pixels.add
+    add = pixels.Pixels.add
     def grows(self, *a):
         with open(p,'ab') as f: f.write(b'x')
         return add(self, *a)
-    monkeypatch.setattr(files.Pixels, 'add', grows)
+    monkeypatch.setattr(pixels.Pixels, 'add', grows)
     with pytest.raises(ValueError, match='changed while it was read; nothing was kept') as e: ingest(p, tmp_path/'b.h5', **small)
     one_sentence(e)
     assert left(tmp_path)==[p.name]
 
 def test_file_that_changes_under_the_reader(tmp_path, monkeypatch):
     d = make_folder(tmp_path/'a', {**FILES, **{f'x{i:03}.png':FILES['00.png'] for i in range(200)}})
-    open_ = data.open_store
+    open_ = reading.open_store
     def then_change(path):
         s = open_(path)
         (d/'05.png').write_bytes(FILES['06.png']); (d/'07.png').unlink()
         return s
-    monkeypatch.setattr(data, 'open_store', then_change)
+    monkeypatch.setattr(reading, 'open_store', then_change)
     s = get_survey(ingest(d, tmp_path/'b.h5', **small))
     assert s.skipped==[('05.png','changed while the folder was read'), ('07.png','cannot be read (No such file or directory)')] and len(s)==N+198
 
@@ -203,8 +227,8 @@ def forged(w, h):
 def test_pixel_bomb_is_not_decoded(tmp_path, monkeypatch, w, h):
     many = {f'y{i:03}.png':FILES['00.png'] for i in range(100)}
     z = make_zip(tmp_path/'a.zip', {**many, 'bomb.png':forged(w,h)}, None)
-    decode = files.cv2.imdecode
-    monkeypatch.setattr(files.cv2, 'imdecode', lambda b,f: decode(b,f) if len(b)!=len(forged(w,h)) else pytest.fail('was decoded'))
+    decode = images.cv2.imdecode
+    monkeypatch.setattr(images.cv2, 'imdecode', lambda b,f: decode(b,f) if len(b)!=len(forged(w,h)) else pytest.fail('was decoded'))
     s = get_survey(ingest(z, tmp_path/'b.h5', **small))
     (name,why), = s.skipped
     assert name=='bomb.png' and 'than the 67,108,864 px that one image may have' in why and len(s)==100
@@ -212,11 +236,11 @@ def test_pixel_bomb_is_not_decoded(tmp_path, monkeypatch, w, h):
 def test_jpeg_bomb():
     b = cv2.imencode('.jpg', IMAGES[0])[1].tobytes()
     i = b.index(b'\xff\xc0')
-    with pytest.raises(ValueError, match='has 65000×65000 px'): files.decode_image(b[:i+5]+struct.pack('>HH',65000,65000)+b[i+9:])
+    with pytest.raises(ValueError, match='has 65000×65000 px'): images.decode_image(b[:i+5]+struct.pack('>HH',65000,65000)+b[i+9:])
 
 @pytest.mark.parametrize('kind', ['zip','tar','tar.gz'])
 def test_expanded_size_is_bounded(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(files, 'MAX_BYTES', 50_000)
+    monkeypatch.setattr(archives, 'MAX_BYTES', 50_000)
     many = {**{f'y{i:03}.png':FILES['00.png'] for i in range(100)}, 'bomb.png':bytes(10**6)}
     p = tmp_path/f'a.{kind}'
     if kind=='zip':
@@ -303,7 +327,7 @@ def test_label_arguments(src, dst):
     assert left(dst.parent)==[]
 
 def test_votes_become_classes(tmp_path):
-    from galaxy_ssl.labels import GZ2_RULE
+    from galaxy_ssl.survey.labels import GZ2_RULE
     cols = [f'{o}_weighted_fraction' for o in dict.fromkeys(o for way in GZ2_RULE for o in way)]
     v = pd.DataFrame(0., index=range(3), columns=cols)
     v.loc[0,[c for c in cols if 'a01' in c or 'a16' in c]] = 1.                # smooth and round
@@ -406,11 +430,11 @@ def test_broken_cache_is_made_again(tmp_path, monkeypatch):
     with h5py.File(p,'w') as f:
         f.create_dataset('images', data=IMAGES, chunks=(7,8,8,1), compression='gzip'); f['ans'] = (np.arange(N)%10).astype(np.uint8)
         for k in ('ra','dec','redshift','pxscale'): f[k] = np.linspace(0,1,N)
-    monkeypatch.setitem(surveys.SURVEYS, 'decals', replace(SURVEYS['decals'], sha256=hashlib.sha256(p.read_bytes()).hexdigest(), bytes=p.stat().st_size))
+    monkeypatch.setitem(catalogue.SURVEYS, 'decals', replace(SURVEYS['decals'], sha256=hashlib.sha256(p.read_bytes()).hexdigest(), bytes=p.stat().st_size))
     s = get_survey('decals', root=tmp_path)
     assert (s.images==IMAGES).all() and isinstance(s.images, np.memmap)
     (tmp_path/'Galaxy10_DECals_full.h5').write_bytes(b'broken')
     assert (get_survey('decals', root=tmp_path).images==IMAGES).all()
-    monkeypatch.setattr(data, 'write_pixels', lambda *a, **k: (_ for _ in ()).throw(PermissionError(errno.EACCES,'no')))
+    monkeypatch.setattr(ingesting, 'write_pixels', lambda *a, **k: (_ for _ in ()).throw(PermissionError(errno.EACCES,'no')))
     s = get_survey('decals', root=tmp_path, size=12) # nowhere to keep it: in memory
     assert s.images.shape==(N,12,12,3) and not isinstance(s.images, np.memmap)

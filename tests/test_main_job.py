@@ -6,11 +6,13 @@ from galaxy_ssl.data import simulate_survey
 
 NOTEBOOK = Path(__file__).parents[1]/'nbs'/'05_experiments.ipynb'
 
+USER = {k:v for k,v in os.environ.items() if k!='PYTEST_CURRENT_TEST'}  # where ipykernel finds it, it leaves the terminal alone
+
 def papermill(tmp, env=(), **params):
     "Run notebook 05 in folder `tmp`; the finished process and the notebook it wrote"
     args = [o for k,v in params.items() for o in ('-p',k,str(v))]
     r = subprocess.run([sys.executable,'-m','papermill',str(NOTEBOOK),'out.ipynb',*args], cwd=tmp, capture_output=True, text=True,
-                       env={**os.environ,'GALAXY_SSL_DATA':str(tmp/'data'),'PYTHONWARNINGS':'ignore',**dict(env)})
+                       env={**USER,'GALAXY_SSL_DATA':str(tmp/'data'),'PYTHONWARNINGS':'ignore',**dict(env)})
     return r, nbformat.read(tmp/'out.ipynb', 4) if (tmp/'out.ipynb').exists() else None
 
 def write_survey(path, n=200, **kw):
@@ -31,7 +33,7 @@ def test_rows_table_and_notebook(tmp_path):
     assert (df.survey=='mine.h5').all() and (df.images_per_class.map(lambda o: set(json.loads(o).values()))==df.n.map(lambda n: {n})).all()
     assert np.allclose(df.macro_f1, [np.mean(list(json.loads(o).values())) for o in df.f1], atol=1e-5)
     assert 'random encoder' in html(nb) and 'majority class' in html(nb)
-    assert 'random linear, 3 labels a class' in r.stderr+r.stdout          # progress reaches the terminal
+    assert 'random linear, 3 labels per class' in r.stderr+r.stdout          # progress reaches the terminal
 
 @pytest.mark.parametrize('params,says', [
     (dict(survey='sim_desi'), 'sim_desi'), (dict(survey='sim_sdss',n=-3), 'got -3'), (dict(survey='sim_sdss',n='many'), "got 'many'"),
@@ -54,7 +56,7 @@ def test_published_survey_out_of_reach(tmp_path):
 def test_two_processes_agree(tmp_path):
     "The same run in two processes gives the same row, but for its time"
     write_survey(tmp_path/'mine.h5', seed=2)
-    code = ("import json; from galaxy_ssl.experiments import *; p = preset_with('quick', size=16, simclr=dict(seen=300), finetune=dict(epochs=2)); "
+    code = ("import json; from galaxy_ssl.experiments import *; p = preset_with('quick', size=16, simclr=dict(images_seen=300), finetune=dict(epochs=2)); "
             "r = run_experiment('mine.h5', 3, 'simclr', 'finetune', seed=1, preset=p); "
             "print(json.dumps({k:v for k,v in r.items() if k not in ('seconds','pretrain_seconds','time')}))")
     out = [subprocess.run([sys.executable,'-W','ignore','-c',code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()[-1] for _ in range(2)]

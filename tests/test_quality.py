@@ -2,7 +2,10 @@
 import os
 from pathlib import Path
 import numpy as np, pytest
-from galaxy_ssl.quality import FAULTS, find_duplicates, image_checks
+from fastcore.docments import docments
+from galaxy_ssl.survey.checks import FAULTS, image_checks
+from galaxy_ssl.survey.duplicates import find_duplicates
+from galaxy_ssl.survey.report import quality_report
 
 FOLDER = os.environ.get('GALAXY_SSL_EXAMPLES','')
 ARCHIVES = sorted(Path(FOLDER).glob('*.zip')) if FOLDER else []
@@ -29,3 +32,7 @@ def test_copies_are_found_and_nothing_else(images):
     groups = find_duplicates(np.concatenate([x,copies]), progress=False).groups
     assert (groups[:400]==np.arange(400))[~own].all()
     assert (groups[400:]==np.arange(400))[~own].mean()>.98
+
+def test_each_parameter_of_the_report_is_documented():
+    doc = docments(quality_report, full=True)
+    assert 'study_counts' in doc and all(o.docment for k,o in doc.items() if k!='return')

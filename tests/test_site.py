@@ -1,17 +1,13 @@
 "The house: README, site, settings and notebooks agree with each other. Runs in a second, no network, no Quarto."
-import json, re, subprocess, sys
+import re, subprocess, sys
 from functools import lru_cache
 from pathlib import Path
 import pytest, yaml
-from house import ROOT, settings, source
+from house import NBS, NOTEBOOKS, ROOT, name_of, read_nb, settings, source
 
-NBS = ROOT/'nbs'
-NOTEBOOKS = sorted(o for o in NBS.glob('*.ipynb') if not o.name.startswith(('_','.')))
 HERE = re.compile('|'.join(f'/{o}' for o in ('work/','root/','tmp/venv')))  # paths of some machine
-notebooks = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o:o.stem)
+notebooks = pytest.mark.parametrize('path', NOTEBOOKS, ids=name_of)
 
-@lru_cache(maxsize=None)
-def read_nb(path): return json.loads(path.read_text(encoding='utf-8'))
 @lru_cache(maxsize=None)
 def readme(): return (ROOT/'README.md').read_text(encoding='utf-8')
 def quarto(): return yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
@@ -32,21 +28,25 @@ def tracked():
 def test_readme_is_the_index():
     r = subprocess.run([sys.executable,str(ROOT/'.ci'/'readme.py'),'--check'], capture_output=True, text=True)
     assert r.returncode==0, r.stderr
-    for c in read_nb(NBS/'index.ipynb')['cells']: assert source(c).split('\n')[-1].split('](')[0].strip() in readme()
+    for c in read_nb(NBS/'index.ipynb')['cells']: assert 'echo: false' in source(c) or '#| hide' in source(c) or source(c).split('\n')[-1].split('](')[0].strip() in readme()
 
 def test_front_page_numbers_are_the_rows():
-    "Each score of the front page's table, and which of them are bold, from the rows of the study"
-    from galaxy_ssl.results import load_rows, paired_differences
-    rows = load_rows(NBS/'real_galaxies.csv')
-    rows = rows[(rows.survey=='sdss_gz1.h5')&(rows.preset=='best')]
-    sure = {(o.n,o.method,o.mode) for o in paired_differences(rows).itertuples() if o.low>0}
+    "Each score of the front page's table from the rows of the study; bold is ahead after correction for its fourteen comparisons"
+    from galaxy_ssl.study.results import load_rows, paired_differences
+    rows = load_rows(NBS/'pages'/'real_galaxies.csv')
+    rows = rows[rows.preset=='best']
+    d = paired_differences(rows, level=1-.05/14)
+    d = d[d.method=='simclr']
+    assert len(d)==14
+    sure = {(o.survey,o.n,o.method,o.mode) for o in d.itertuples() if o.low>0}
+    assert len(sure)==3
     def cell(n, method, mode):
-        g = rows[(rows.n==n)&(rows.method==method)&(rows['mode']==mode)].macro_f1
-        text = f'{g.mean():.3f} ± {g.std():.3f}'
-        return f'**{text}**' if (n,method,mode) in sure else text
+        g = rows[(rows.survey=='sdss_gz1.h5')&(rows.n==n)&(rows.method==method)&(rows['mode']==mode)].macro_f1
+        text = f'{g.mean():.3f}'+(f' ± {g.std():.3f}' if g.nunique()>1 else '')
+        return f'**{text}**' if ('sdss_gz1.h5',n,method,mode) in sure else text
     columns = (('baseline','supervised'),('simclr','linear'),('simclr','finetune'))
     for n in (3,30,300,0): assert f"| {n or 'all'} | {' | '.join(cell(n,*c) for c in columns)} |" in readme()
-    assert rows.test_images.iloc[0]==1054 and '1,054 test images' in readme()
+    assert set(rows[rows.survey=='sdss_gz1.h5'].test_images)=={1054} and '1,054 test images' in readme()
 
 def test_readme_links_lead_somewhere():
     for o in re.findall(r'\]\((?!https?:|#|mailto:)([^)#]+)', readme()): assert (ROOT/o).exists(), o
@@ -67,7 +67,7 @@ def test_front_page_shows_the_experiment_as_it_ran():
 
 def test_sidebar_holds_every_notebook_once():
     names = [o for o in strings(quarto()['website']['sidebar']['contents']) if o.endswith('.ipynb')]
-    assert sorted(names)==[o.name for o in NOTEBOOKS]
+    assert sorted(names)==sorted(str(o.relative_to(NBS)) for o in NOTEBOOKS)
     assert names[0]=='index.ipynb'
 
 def test_files_named_by_quarto_exist():
@@ -95,34 +95,6 @@ def markdown(path):
     for c in read_nb(path)['cells']:
         if c['cell_type']=='markdown': yield source(c)
         for o in c.get('outputs',()): yield ''.join(o.get('data',{}).get('text/markdown',''))
-
-def without_code(text): return re.sub(r'^```.*?^```', '', text, flags=re.M|re.S)
-
-@lru_cache(maxsize=None)
-def anchors(path):
-    "What a link to a page can lead to: its headings, the names that it exports, and marks of its own"
-    return set(_anchors(path))
-
-def _anchors(path):
-    for c in read_nb(path)['cells']:
-        text = source(c)
-        if c['cell_type']=='code' and '#| export' in text:
-            yield from (o.lower() for o in re.findall(r'^(?:def|class)\s+(\w+)', text, re.M))
-            yield from (f'{b}.{a}'.lower() for a,b in re.findall(r'^def (\w+)\(self:\s*(\w+)', text, re.M))
-    for text in markdown(path):
-        yield from re.findall(r'(?:\{#|id=")([\w-]+)', text)
-        for h in re.findall(r'^#{1,4} (.+)$', without_code(text), re.M):
-            h = re.sub(r'[^\w\s.-]', '', re.sub(r'\[(.*?)\]\(.*?\)', r'\1', h)).strip().lower()
-            yield re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', h))
-
-@notebooks
-def test_links_lead_somewhere(path):
-    for text in markdown(path):
-        for o in re.findall(r'\]\((?!https?:|mailto:)([^)\s]+)\)', without_code(text)):
-            file,_,anchor = o.partition('#')
-            at = NBS/file if file else path
-            assert at.is_file(), f'{path.name}: {o}'
-            assert not anchor or anchor.lower() in anchors(at), f'{path.name}: {o}'
 
 @notebooks
 def test_every_figure_says_what_it_shows(path):
@@ -162,8 +134,7 @@ def test_no_error_outputs(path):
 
 @notebooks
 def test_opens_with_title_and_subtitle(path):
-    text = '\n'.join(source(c) for c in read_nb(path)['cells'][:2] if c['cell_type']=='markdown')
-    assert re.match(r'# \S.*\n\n> \S', text)
+    assert re.fullmatch(r'# \S.*\n\n> \S.*', source(read_nb(path)['cells'][0]).strip())
 
 def test_no_machine_paths():
     bad = []
