@@ -188,10 +188,11 @@ def sha256_file(
 
 # %% ../../nbs/base/utils.ipynb #32a42564
 def md_table(
-    head, # names of the columns; 'check' and 'class' hold names
-    rows  # sequences of what str shows, one entry per column
+    head, # names of the columns
+    rows, # sequences of what str shows, one entry per column
+    left=('check','class') # columns that hold names or text, set to the left
 )->str:
-    "A markdown table; what is not a name is set to the right"
+    "A Markdown table; other columns are set to the right"
     cell = lambda r: '| '+' | '.join(str(o).replace('|','\\|') for o in r)+' |'
-    line = cell([':--' if h in ('check','class') else '--:' for h in head])
+    line = cell([':--' if h in left else '--:' for h in head])
     return '\n'.join([cell(head), line, *map(cell, rows)])

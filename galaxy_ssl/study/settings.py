@@ -154,4 +154,4 @@ def settings_table()->str:
     "The parameters of a study, as a Markdown table"
     help = settings_help()
     rows = [(f'`{f.name}`', f'`{f.default}`' if f.default!='' else '', help[f.name]) for f in fields(StudySettings)]
-    return md_table(('parameter','default','meaning'), rows).replace('--:',':--')
+    return md_table(('parameter','default','meaning'), rows, left=('parameter','default','meaning'))

@@ -61,7 +61,7 @@ def _repr_markdown_(self:Study):
             'splits':' / '.join(f'{len(o):,} {k}' for k,o in self.splits._asdict().items()),
             'device':dev, 'precision':'bfloat16' if has_fast_bf16(dev) else 'float32',
             'rows in':s.out_dir/'results.csv' if s.out_dir else 'memory only'}
-    return md_table(('setting','value'), rows.items()).replace('--:',':--')
+    return md_table(('setting','value'), rows.items(), left=('setting','value'))
 
 # %% ../../nbs/study/study.ipynb #6cd7993f
 @patch
