@@ -25,8 +25,9 @@ from .survey.download import SurveyNotFound, data_folder
 from .survey.fits import Lupton
 from .survey.ingest import ingest, ingest_galaxy_zoo2
 from .survey.opening import get_survey
+from .survey.positions import has_positions, match_positions
 from .survey.survey import (
-    Survey, check_labels, has_positions, match_positions, regroup, show_grid, simulate_survey)
+    Survey, check_labels, regroup, show_grid, simulate_survey)
 
 # %% ../nbs/00_data.ipynb #cfc9e8f6
 _all_ = ['SURVEYS', 'SurveyInfo', 'SurveyNotFound', 'Survey', 'get_survey', 'simulate_survey', 'ingest',

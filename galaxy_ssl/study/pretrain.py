@@ -19,7 +19,8 @@ from ..base.training import BestEpoch, Checkpoint, TrimMemory, fit_status, recor
 from ..base.utils import StatusLine, digest, mins
 from ..survey.catalogue import common_classes
 from ..survey.opening import get_survey
-from ..survey.survey import Survey, has_positions, match_positions
+from ..survey.positions import has_positions, match_positions
+from ..survey.survey import Survey
 from ..data import make_splits, sample_budget, survey_dls
 from ..augment import make_pipeline
 from ..simclr import ProjectionHead, contrastive_accuracy, simclr_learner

@@ -13,7 +13,8 @@ from ..base.utils import check_int
 from .checks import image_checks
 from .duplicates import find_duplicates
 from .pixels import write_pixels
-from .reading import (encode_texts, find_path, h5_contents, h5_file, image_source, is_h5, table_datasets)
+from .arrays import encode_texts, h5_contents, h5_file, is_h5, table_datasets
+from .reading import find_path, image_source
 from .sources import H5Source
 from .survey import images_sha256, quality_datasets
 

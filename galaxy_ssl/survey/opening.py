@@ -12,7 +12,8 @@ from ..base.utils import atomic_path, check_int, digest
 from .catalogue import SURVEYS
 from .download import data_folder, download_survey
 from .ingest import ingest_h5
-from .reading import as_is, check_h5, find_path, h5_file, is_h5, open_h5, open_images
+from .arrays import as_is, check_h5, h5_file, is_h5, open_h5
+from .reading import find_path, open_images
 from .simulate import SIM_FORMAT
 from .survey import Survey, simulate_survey
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_labels', 'check_images', 'Survey', 'regroup', 'images_sha256', 'show_grid', 'simulate_survey',
-           'quality_datasets', 'match_positions', 'has_positions']
+           'quality_datasets']
 
 # %% ../../nbs/survey/survey.ipynb #7f36f975
 import h5py, hashlib, json, matplotlib.pyplot as plt, numpy as np, pandas as pd, textwrap, torch
@@ -16,6 +16,7 @@ from ..base.utils import bar, check_int, md_table, n_cores
 from .catalogue import CLASSES, CLASS_COUNTS, SURVEYS, SurveyInfo
 from .checks import CHECKS
 from .duplicates import Duplicates, find_duplicates, group_pairs
+from .positions import has_positions, match_positions
 from .report import QualityReport, quality_report
 from .simulate import simulate_images
 
@@ -69,7 +70,8 @@ class Survey:
         simulated:bool=False, # simulated images?
         ids=None,             # file name or number of each image; or a function that returns them when asked for
         table=None,           # DataFrame with a row per image: whatever else is known; or a function that returns it
-        skipped=(),           # (file, reason) of images that could not be used
+        skipped=(),           # (file, reason) of what was there and is not used
+        notes=(),             # sentences on how it was read, such as which column the labels came from
         source:str='',        # where the images came from
         groups=None,          # (N,) number of the first image that shows the same galaxy; None: found when asked for
         made=None             # what ingest noted: original sizes, checks, duplicates, SHA-256 of the pixels
@@ -79,7 +81,7 @@ class Survey:
             raise ValueError(f"{name}: there must be one label per image, got {len(labels)} labels for {n} images")
         labels = check_labels(labels, len(classes), name)
         store_attr('images,labels,classes,name,simulated')
-        self.skipped,self.source,self.made = list(skipped),str(source),made or {}
+        self.skipped,self.notes,self.source,self.made = list(skipped),list(notes),str(source),made or {}
         self._ids = list(range(n)) if ids is None else ids
         if table is None: table = pd.DataFrame(index=range(n))
         self._table = table if callable(table) else table.reset_index(drop=True)
@@ -148,7 +150,7 @@ def regroup(
 # %% ../../nbs/survey/survey.ipynb #be4c8121
 def _like(s:Survey, images, labels, classes, **kwargs)->Survey:
     "A survey of the same name and origin"
-    same = {k:getattr(s,k) for k in ('name','simulated','skipped','source')}
+    same = {k:getattr(s,k) for k in ('name','simulated','skipped','notes','source')}
     return Survey(images, labels, classes, **same, **kwargs)
 
 # %% ../../nbs/survey/survey.ipynb #8643853e
@@ -320,43 +322,6 @@ def report(self:Survey)->QualityReport:
         duplicates=dup, checks=checks)
     if self._groups is None: self._groups = rep.groups
     return rep
-
-# %% ../../nbs/survey/survey.ipynb #c9470a54
-def _positions(o, name:str)->tuple: # indices (K,), SkyCoord (K,)
-    "Where the objects of a survey or table are, of those that have a position"
-    from astropy.coordinates import SkyCoord
-    t,name = (o.table,o.name) if isinstance(o,Survey) else (o,name)
-    for c in ('ra','dec'):
-        if c not in t: raise ValueError(f"{name} has no column `{c}`: positions need `ra` and `dec` in degrees, "
-                                        f"got {', '.join(map(str,list(t)[:12])) or 'no columns'}")
-    ra,dec = (pd.to_numeric(t[c], errors='coerce').to_numpy(float) for c in ('ra','dec'))
-    i = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    bad = i[(abs(ra[i])>360) | (abs(dec[i])>90)]
-    if len(bad): raise ValueError(f"{name}: positions must be `ra` in 0 to 360 and `dec` in -90 to 90 degrees, "
-                                  f"got {ra[bad[0]]:g}, {dec[bad[0]]:g}")
-    return i,SkyCoord(ra[i], dec[i], unit='deg')
-
-# %% ../../nbs/survey/survey.ipynb #0e5d13d9
-def match_positions(
-    a,              # a survey, or a DataFrame with ra and dec, degrees
-    b,              # the same
-    radius:float=2. # largest separation, arcsec, above 0
-)->pd.DataFrame:    # columns i (in a), j (in b), separation (arcsec); nearest first for each i
-    "Objects of two surveys that are the same object by their positions"
-    from astropy import units as u
-    from astropy.coordinates import search_around_sky
-    if not radius>0: raise ValueError(f"`radius` must be above 0 arcsec, got {radius}")
-    (ia,ca),(ib,cb) = _positions(a,'`a`'),_positions(b,'`b`')
-    i,j,sep,_ = search_around_sky(ca, cb, radius*u.arcsec)
-    df = pd.DataFrame(dict(i=ia[i], j=ib[j], separation=sep.arcsec))
-    return df.sort_values(['i','separation'], ignore_index=True)
-
-# %% ../../nbs/survey/survey.ipynb #d92b8912
-def has_positions(
-    s:Survey # any survey
-)->bool:
-    "Does a survey have the columns ra and dec?"
-    return {'ra','dec'}<=set(s.table)
 
 # %% ../../nbs/survey/survey.ipynb #b375b47c
 @patch(as_prop=True)
