@@ -317,7 +317,7 @@ def test_labels_with_bom_quotes_missing_and_extra(tmp_path, where):
     (tmp_path/'l.csv').write_text(csv, encoding='utf-8', newline='')
     s = get_survey(ingest(z, tmp_path/'b.h5', labels=None if where=='beside' else tmp_path/'l.csv', **small))
     assert s.classes==['round','spiral, "barred"'] and s.labels[:4].tolist()==[1,0,-1,-1] and len(s)==N
-    assert s.skipped==[('gone.png','is in labels.csv but not among the files')]
+    assert s.skipped==[('gone.png',f"is in {'labels.csv' if where=='beside' else 'l.csv'} but not among the files")]
 
 def test_label_arguments(src, dst):
     for kw,match in ((dict(labels='nowhere.csv'),'nowhere.csv'), (dict(labels='folders'),'needs a folder for each class'), (dict(sample=41),'must not exceed the 40 images'),
@@ -336,7 +336,7 @@ def test_votes_become_classes(tmp_path):
     z = make_zip(tmp_path/'a.zip', csv=None)
     v.to_csv(tmp_path/'votes.csv', index=False)
     s = get_survey(ingest(z, tmp_path/'b.h5', labels=tmp_path/'votes.csv', **small))
-    assert s.labels[:2].tolist()==[1,-1] and s.classes==list(SURVEYS['sdss'].classes) and s.skipped==[('99','is in labels.csv but not among the files')]
+    assert s.labels[:2].tolist()==[1,-1] and s.classes==list(SURVEYS['sdss'].classes) and s.skipped==[('99','is in votes.csv but not among the files')]
     assert get_survey(ingest(z, tmp_path/'b.h5', labels=tmp_path/'votes.csv', threshold=.4, **small)).labels[:2].tolist()==[1,1]
 
 # ---------------------------------------------------------------- pixels

@@ -6,34 +6,38 @@
 __all__ = ['SIM_LABELLED', 'SIM_UNLABELLED', 'SIM_SIZE', 'LARGE', 'get_survey']
 
 # %% ../../nbs/survey/opening.ipynb #349b6c72
-import errno, h5py, hashlib, numpy as np, torch
+import errno, h5py, hashlib, numpy as np, os, torch
+from fastcore.meta import delegates
 from pathlib import Path
-from ..base.utils import atomic_path, check_int, digest
+from ..base.utils import atomic_path, check_int, digest, say
+from .arrays import array_contents, open_array
 from .catalogue import SURVEYS
+from .containers import is_array_file
 from .download import data_folder, download_survey
-from .ingest import ingest_h5
-from .arrays import as_is, check_h5, h5_file, is_h5, open_h5
-from .reading import find_path, open_images
+from .ingest import folder_of_arrays, ingest_array, no_dataset, tell
+from .reading import find_path, image_source, open_images
 from .simulate import SIM_FORMAT
 from .survey import Survey, simulate_survey
 
 # %% ../../nbs/survey/opening.ipynb #b2bfc990
-def _converted(path:Path, size=None, crop=None, ident:str='', folder=None)->Path:
-    "A copy of an HDF5 file at this size that opens as a memory map; made if need be"
-    dst = (folder or path.parent)/f"{path.stem}_{size or 'full'}{f'_of_{crop}' if crop else ''}.h5"
+def _converted(path:Path, size=None, crop=None, ident:str='', folder=None, **kwargs)->Path:
+    "A copy of a file of arrays at this size that opens as a memory map; made if need be"
+    asked = f"_{digest({k:v for k,v in kwargs.items() if np.ndim(v)==0 or k=='bands'}, 8)}" if kwargs else ''
+    dst = (folder or path.parent)/f"{path.stem}_{size or 'full'}{f'_of_{crop}' if crop else ''}{asked}.h5"
     try:
         with h5py.File(dst,'r') as f:
             if ident and f.attrs.get('origin')==ident: return dst
     except OSError: pass
-    return ingest_h5(path, dst, crop=crop, size=size, ident=ident, replace=True)
+    return ingest_array(path, dst, crop=crop, size=size, copy_of=ident, **kwargs)
 
 # %% ../../nbs/survey/opening.ipynb #4807ff27
-def _open_converted(path:Path, size, crop, labelled, name:str, **kwargs)->Survey:
-    "An HDF5 file by its converted copy; where that cannot be written, read into memory"
-    try: return open_h5(_converted(path, size, crop, **kwargs), labelled=labelled, name=name)
+def _open_converted(path:Path, size, crop, labelled, name:str, ident='', folder=None, **kwargs)->Survey:
+    "A file of arrays by its converted copy; where that cannot be written, read into memory"
+    try: return open_array(_converted(path, size, crop, ident, folder, **kwargs), labelled=labelled, name=name)
     except OSError as e:
         if e.errno not in (errno.EACCES,errno.EROFS,errno.EPERM): raise
-    return open_h5(path, size=size, crop=crop, labelled=labelled, name=name)
+    kwargs.pop('workers', None)
+    return open_array(path, size=size, crop=crop, labelled=labelled, name=name, **kwargs)
 
 # %% ../../nbs/survey/opening.ipynb #3042d405
 def _get_published(name:str, size=None, crop=None, labelled=True, root=None)->Survey:
@@ -54,7 +58,7 @@ def _get_simulated(name:str, size:int, root=None)->Survey:
     "The simulated survey `name`, from the last time where that is possible"
     path = _sim_file(name, size, root)
     try:
-        if path.exists(): return open_h5(path, name=name)
+        if path.exists(): return open_array(path, name=name)
     except (OSError,ValueError): pass  # not readable: simulate it again
     s = simulate_survey(name, SIM_LABELLED, size, unlabelled=SIM_UNLABELLED)
     try:
@@ -65,38 +69,77 @@ def _get_simulated(name:str, size:int, root=None)->Survey:
     return s
 
 # %% ../../nbs/survey/opening.ipynb #35f00afa
-LARGE = 2**28 # bytes of images above which an HDF5 file is converted rather than read into memory
+LARGE = 2**28 # bytes of images above which a file of arrays is converted rather than read into memory
 
 # %% ../../nbs/survey/opening.ipynb #ff5f4224
-def _get_h5(path:Path, size=None, crop=None, labelled=True, root=None)->Survey:
-    "An HDF5 file: mapped, read, or converted once in the data folder if it is large"
-    with h5_file(path) as f:
-        ims = check_h5(f, path, labelled)
-        side = size or crop or ims.shape[1]
-        mapped = as_is(ims.shape, size, crop) and not ims.chunks
-        large = len(ims)*side*side*3>LARGE
-    if mapped or not large: return open_h5(path, size=size, crop=crop, labelled=labelled)
+def _get_array(path:Path, size=None, crop=None, labelled=True, root=None, max_bad=.01, **kwargs)->Survey:
+    "A file of arrays: mapped, read, or converted once in the data folder if it is large"
+    if kwargs.pop('pattern', None) is not None:
+        raise ValueError(f"`pattern` picks files from a folder; {path} holds all images in one array")
+    kwargs = {k:v for k,v in kwargs.items() if v is not None}
+    workers = kwargs.pop('workers', None)
+    with array_contents(path, labelled=labelled, **kwargs) as c:
+        side = size or crop or (c.ds.shape[c.layout.axes[1]] if c.layout else 0)
+        if len(c)*side*side*3<=LARGE or c.mapped(size, crop) is not None: return c.survey(size, crop, max_bad=max_bad)
     where = hashlib.sha256(str(path.resolve()).encode('utf-8','surrogateescape')).hexdigest()[:12]
-    return _open_converted(path, size, crop, labelled, path.stem, folder=data_folder(root)/'converted'/where)
+    folder = data_folder(root)/'converted'/where
+    kwargs |= dict(workers=workers, max_bad=max_bad)
+    return _open_converted(path, size, crop, labelled, path.stem, folder=folder, **kwargs)
+
+# %% ../../nbs/survey/opening.ipynb #66a10c10
+def _get_images(path, images=None, **kwargs)->Survey:
+    "A folder or an archive of images, or an error that says what is there instead"
+    if images is not None: raise no_dataset(path, images)
+    try: return open_images(path, **kwargs)
+    except ValueError as e: raise folder_of_arrays(path, e) from None
+
+# %% ../../nbs/survey/opening.ipynb #08ff3019
+def _get_own(name, **kwargs)->Survey:
+    "A survey of the user's, from a path, with one line on what is not used and how it was read"
+    path = Path(name).expanduser() if isinstance(name,(str,os.PathLike)) and str(name).strip() else name
+    own = isinstance(path,Path) and path.exists() and is_array_file(path)
+    path = path if own else find_path(name)
+    if own or is_array_file(path): s = _get_array(path, **kwargs)
+    else: s = _get_images(path, **{k:v for k,v in kwargs.items() if k!='root'})
+    s.table # whose positions may be worth a note
+    asked = [k for k in ('labels','images','bands','value_range','lupton') if kwargs.get(k) is not None]
+    if s.made.get('sha256') and not asked and s.source==str(path): return s # `ingest` has said it
+    tell(s.name, len(s), s.skipped, s.notes, path)
+    return s
+
+# %% ../../nbs/survey/opening.ipynb #bdd7c0b9
+def _known_only(name:str, **kwargs):
+    "An error for an option that published and simulated surveys do not have; a word on a folder of the same name"
+    kind = 'simulated' if SURVEYS[name].simulated else 'published'
+    for k,v in kwargs.items():
+        if v is not None: raise ValueError(f"`{k}` is for your own files; {name!r} is a {kind} survey, got {k}={v!r}")
+    for o in (name, f'{name}.h5', f'{name}.zip'):
+        if Path(o).exists(): say(f"{name!r} is the {kind} survey; './{o}' would open your own")
 
 # %% ../../nbs/survey/opening.ipynb #cf88064b
+@delegates(array_contents)
+@delegates(image_source, keep=True)
 def get_survey(
-    name_or_path,        # a name in SURVEYS, or a path to an .h5, a .zip or .tar, or a folder with a labels.csv
+    name_or_path,        # a name in SURVEYS, or a path to a folder, an archive or a file of arrays such as an .h5
     size:int=None,       # width and height of the images, px; None: as in the file (64 for a simulated survey)
     root=None,           # folder of the published files; None: $GALAXY_SSL_DATA, else the user's cache
     crop:int=None,       # keep only this central square before resampling, px (for files)
     labelled=True,       # must there be labels? None: use them if there are any; False: ignore them
-    labels=None          # for images in files: 'folders', or a table of labels or votes, see ingest; None: labels.csv
+    labels=None,         # 'folders', a table of labels or votes, the name of a dataset, or an array (N,); None: found
+    max_bad:float=.01,   # share of images that may be unusable, 0 to 1; a single one always may
+    **kwargs
 )->Survey:
     "Open a survey: simulated, published, or your own"
     if size is not None: size = check_int(size,'size')
     if crop is not None: crop = check_int(crop,'crop')
+    if not 0<=max_bad<=1: raise ValueError(f"`max_bad` must lie in 0 to 1, got {max_bad}")
     info = SURVEYS.get(name_or_path) if isinstance(name_or_path,str) else None
-    if info and info.simulated:
-        if crop: raise ValueError(f"`crop` is for images from files; {name_or_path!r} is simulated, got crop={crop}")
-        s = _get_simulated(name_or_path, size or SIM_SIZE, root)
-        return s.without_labels() if labelled is False else s
-    if info: return _get_published(name_or_path, size, crop, labelled, root)
-    path = find_path(name_or_path)
-    if is_h5(path): return _get_h5(path, size, crop, labelled, root)
-    return open_images(path, size=size, crop=crop, labelled=labelled, labels=labels)
+    if info is None:
+        own = dict(size=size, root=root, crop=crop, labelled=labelled, labels=labels, max_bad=max_bad)
+        return _get_own(name_or_path, **own, **kwargs)
+    if info.simulated and crop:
+        raise ValueError(f"`crop` is for images from files; {name_or_path!r} is simulated, got crop={crop}")
+    _known_only(name_or_path, labels=labels, **kwargs)
+    if not info.simulated: return _get_published(name_or_path, size, crop, labelled, root)
+    s = _get_simulated(name_or_path, size or SIM_SIZE, root)
+    return s.without_labels() if labelled is False else s

@@ -11,6 +11,7 @@ from collections import Counter
 from fastcore.basics import patch
 from pathlib import Path
 from ..base.utils import bar, digest, no_space, one_at_a_time
+from .containers import map_dataset
 
 # %% ../../nbs/survey/pixels.ipynb #68bef857
 class StagedImages:
@@ -156,22 +157,26 @@ def map_images(
     path  # HDF5 file with images
 ):        # uint8 memory map (N,H,W,3), read-only; None where the images do not lie one after the other
     "The images of an HDF5 file as a memory map"
-    with h5py.File(path,'r') as f:
-        ds = f['images']
-        if ds.chunks or ds.dtype!=np.uint8 or ds.id.get_offset() is None: return None
-        return np.memmap(path, np.uint8, 'r', ds.id.get_offset(), ds.shape)
+    with h5py.File(path,'r') as f: return map_dataset(f['images'])
 
 # %% ../../nbs/survey/pixels.ipynb #a26e2ca2
 def check_bad(
     bad,     # (number, reason) of each image that cannot be used
     n,       # images in all
-    max_bad, # share of them that may be unusable, 0 to 1
-    source   # ImageSource or H5Source
+    max_bad, # share of them that may be unusable, 0 to 1; a single one always may, unless it is 0
+    source   # ImageSource or ArraySource
 ):
     "An error if too many images cannot be used"
-    if len(bad)>max_bad*n:
-        raise ValueError(f"{source.where}: more than {max_bad*100:g} % of the {n} images cannot be used; "
-                         f"the first, {source.name(bad[0][0])}, {bad[0][1]}")
+    if len(bad)>(max(1, max_bad*n) if max_bad else 0):
+        raise ValueError(f"{source.where}: more than {max_bad*100:g} % of the {n:,} images cannot be used; "
+                         f"the first, {source.name(bad[0][0])}, {bad[0][1]}; allow more with `max_bad` (--max-bad), "
+                         "such as 0.1 for a tenth of them")
+
+# %% ../../nbs/survey/pixels.ipynb #9dff3515
+def _none_left(bad, source)->ValueError:
+    "What to say where no image is left"
+    return ValueError(f"{source.where}: none of the {len(source):,} images can be used; "
+                      f"the first, {source.name(bad[0][0])}, {bad[0][1]}")
 
 # %% ../../nbs/survey/pixels.ipynb #e3f1af32
 def read_all(
@@ -190,6 +195,7 @@ def read_all(
             check_bad(list(bad.items()), len(src), max_bad, src)
             b.update(len(why))
     if src.changed(): raise ValueError(f"{src.where} changed while it was read")
+    if n==0: raise _none_left(list(bad.items()), src)
     return images[:n],bad,dict(sizes)
 
 # %% ../../nbs/survey/pixels.ipynb #7b7bcd44
@@ -204,11 +210,10 @@ def _fill(px, source, limit, max_bad):
             b.update(px.n-b.n)
             if px.n>=limit: break
     if source.changed(): raise ValueError(f"{source.where} changed while it was read; nothing was kept")
-    if px.n==0: raise ValueError(f"{source.where}: none of the {len(source)} images can be used; "
-                                 f"the first, {source.name(px.bad[0][0])}, {px.bad[0][1]}")
+    if px.n==0: raise _none_left(px.bad, source)
 
 # %% ../../nbs/survey/pixels.ipynb #0f7a28bd
-FORMAT = 1  # raised when the layout or the meaning of a file changes
+FORMAT = 2  # raised when the layout or the meaning of a file changes
 
 # %% ../../nbs/survey/pixels.ipynb #b4bd5718
 def plan_of(
@@ -243,7 +248,7 @@ def _write(px, source, finish, limit, max_bad)->Path:
 
 # %% ../../nbs/survey/pixels.ipynb #160850e6
 def write_pixels(
-    source,            # ImageSource or H5Source
+    source,            # ImageSource or ArraySource
     dst,               # .h5 file to write; one of another plan is replaced, one that came from elsewhere is not
     finish,            # (numbers of the images used, images, [(number, reason)], sizes) -> (datasets, attributes)
     limit:int=None,    # use so many images; None: all
