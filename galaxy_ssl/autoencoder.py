@@ -12,8 +12,10 @@ from fastai.basics import Callback, L, Learner, MSELossFlat, show_image, subplot
 from fastai.callback.channelslast import ChannelsLast
 from fastcore.basics import patch
 from torch import Tensor, nn
-from .base.encoders import STEMS, create_encoder
+from .base.encoders import STEMS, check_encoder, create_encoder
+from .base.style import plain
 from .base.training import Autocast, ChannelsLastBatch, LossOnDevice
+from .data import image_shape, least_batch
 from .augment import make_pipeline
 
 # %% ../nbs/03_autoencoder.ipynb #599b4d8a
@@ -92,6 +94,16 @@ class Autoencoder(nn.Sequential):
         decoder:nn.Module  # (N,num_features) -> (N,C,H,W) in [0,1], see ResNetDecoder
     ): super().__init__(OrderedDict(encoder=encoder, decoder=decoder))
 
+# %% ../nbs/03_autoencoder.ipynb #d24f5a42
+def _check_images(dls, encoder, decoder):
+    "An error in one sentence if an autoencoder cannot be made for these images"
+    chans,h,w = image_shape(dls.train)
+    if h!=w: raise ValueError(f"an autoencoder draws square images, got {w}×{h} px; pass `size` to survey_dls")
+    if decoder is None and not hasattr(encoder,'config'):
+        raise ValueError("`encoder` must come from create_encoder to have a decoder made for it, "
+                         f"got a {type(encoder).__name__}; pass `decoder` too")
+    check_encoder(encoder, h, chans, least=least_batch(dls.train))
+
 # %% ../nbs/03_autoencoder.ipynb #c919b8e4
 def autoencoder_learner(
     dls,                         # batches of square images, labels are ignored; see survey_dls
@@ -105,6 +117,7 @@ def autoencoder_learner(
     "A `Learner` that pre-trains `learn.model.encoder` by reconstruction (section 3.2.2, equation 4)"
     encoder = encoder or create_encoder()
     chans,size = dls.one_batch()[0].shape[1::2]
+    _check_images(dls, encoder, decoder)
     if views is not None and not callable(views): views = make_pipeline(views, size=size, p=p)
     decoder = decoder or ResNetDecoder(encoder.num_features, size, encoder.config['stem'], chans)
     cbs = [ChannelsLast(), Reconstruct(views), ChannelsLastBatch(), Autocast(autocast), LossOnDevice()]
@@ -133,7 +146,7 @@ def show_reconstructions(
 ):                    # axes, (2,n)
     "Draw images above what the autoencoder makes of them"
     x = x[:n].as_subclass(Tensor).cpu()
-    fig,axs = subplots(2, len(x), imsize=1.1, figsize=figsize, suptitle=title, squeeze=False, dpi=64)
+    fig,axs = subplots(2, len(x), imsize=1.1, figsize=figsize, suptitle=plain(title), squeeze=False, dpi=64)
     for axr,(name,ims) in zip(axs,{'input':x, 'output':model.reconstruct(x)}.items()):
         for ax,im in zip(axr,ims): show_image(im.clamp(0,1), ax=ax)
         axr[0].set_title(name)

@@ -9,15 +9,16 @@ __all__ = ['BLOCK', 'VIEWS', 'nt_xent', 'contrastive_accuracy', 'ProjectionHead'
 # %% ../nbs/02_simclr.ipynb #104dbaaa
 import torch, torch.nn.functional as F
 from collections import OrderedDict
-from fastai.basics import Callback, DataLoaders, L, Learner, show_image, subplots
+from fastai.basics import Callback, L, Learner, show_image, subplots
 from fastai.callback.channelslast import ChannelsLast
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from .base.encoders import create_encoder
+from .base.encoders import check_encoder, create_encoder
+from .base.style import plain
 from .base.training import Autocast, LossOnDevice
 from .engine.views import two_views
-from .data import SurveyDL
+from .data import SurveyDL, image_shape, least_batch
 from .augment import make_pipeline
 
 # %% ../nbs/02_simclr.ipynb #78a0894f
@@ -111,11 +112,8 @@ class SimCLR(Callback):
     ): self.views,self.views2 = views,views2 or views
     def before_batch(self):
         x = self.learn.xb[0].as_subclass(Tensor)
-        n = len(x)
-        if n<2:
-            raise ValueError(f"SimCLR needs at least 2 images a batch, got {n}; use `drop_last` or another batch size")
         self.learn.xb = (two_views(x, self.views, self.views2, joined=True),)
-        self.learn.yb = (torch.arange(n, device=x.device),)
+        self.learn.yb = (torch.arange(len(x), device=x.device),)
 
 # %% ../nbs/02_simclr.ipynb #841205fb
 class NTXentLoss(nn.Module):
@@ -125,6 +123,9 @@ class NTXentLoss(nn.Module):
     ): super().__init__(); self.temperature = temperature
     def forward(self, pred, *targ):
         "The loss of embeddings (2N,D), a scalar"
+        if len(pred)<4:
+            raise ValueError(f"SimCLR needs at least 2 images a batch, got {len(pred)//2}; "
+                             "use `drop_last` or another batch size, and extract_features for single images")
         return nt_xent(*pred.chunk(2), self.temperature)
     def extra_repr(self):
         "What `repr` shows between the brackets"
@@ -135,12 +136,26 @@ def as_bytes(
     dls  # any DataLoaders
 ):       # the same, or new ones over the same images whose batches are bytes
     "Spare a float copy of each batch, where images are bytes and nothing but views is done to them"
-    def plain(dl): return isinstance(dl, SurveyDL) and not dl.size and not dl.augment and len(dl.after_batch.fs)==1
-    if not all(map(plain, dls.loaders)): return dls
-    return DataLoaders(*(dl.new(as_float=False) for dl in dls.loaders), device=dls.device)
+    if not all(isinstance(dl, SurveyDL) and dl.is_plain for dl in dls.loaders): return dls
+    return type(dls)(*(dl.new(as_float=False) for dl in dls.loaders), path=dls.path, device=dls.device)
 
 # %% ../nbs/02_simclr.ipynb #85ce08ab
 VIEWS = ('gaussian_noise','crop_resize','crop_resize')   # the paper's choice, section 4.1
+
+# %% ../nbs/02_simclr.ipynb #873d12cf
+def _with_pairs(dls):
+    "The same loaders, but for a last validation batch of one image; an error where a training batch has only one"
+    def refuse(dl, part):
+        raise ValueError("SimCLR tells the images of a batch apart, so a batch needs at least 2: with a batch size of "
+                         f"{dl.bs} the {len(dl.dataset)} {part} images do not make such batches; "
+                         "use another `bs`, or more images")
+    if least_batch(dls.train)<2: refuse(dls.train, 'training')
+    lone = [dl for dl in dls.loaders[1:] if len(dl.dataset) and least_batch(dl)<2]
+    if not lone: return dls
+    for dl in lone:
+        if min(len(dl.dataset), dl.bs)<2: refuse(dl, 'validation')
+    rest = (dl.new(drop_last=True) if dl in lone else dl for dl in dls.loaders[1:])
+    return type(dls)(dls.train, *rest, path=dls.path, device=dls.device)
 
 # %% ../nbs/02_simclr.ipynb #79647afb
 def simclr_learner(
@@ -158,6 +173,8 @@ def simclr_learner(
     encoder = encoder or create_encoder()
     if size is None: size = dls.one_batch()[0].shape[-1]
     if not callable(views): views = make_pipeline(views, size=size, p=p)
+    check_encoder(encoder, getattr(views,'size',size), image_shape(dls.train)[0])
+    dls = _with_pairs(dls)
     if getattr(views,'takes_bytes',False): dls = as_bytes(dls)
     model = SimCLRModel(encoder, head or ProjectionHead(encoder.num_features))
     cbs = [ChannelsLast(), SimCLR(views), Autocast(autocast), LossOnDevice()] + L(kwargs.pop('cbs',None))
@@ -175,7 +192,7 @@ def show_views(self:SimCLR,
     "Draw the images above the two views that the network sees"
     x = x[:n].as_subclass(Tensor)
     rows = {'galaxy':x, 'view 1':self.views(x), 'view 2':self.views2(x)}
-    fig,axs = subplots(3, len(x), imsize=1.2, figsize=figsize, suptitle=title, squeeze=False, dpi=64)
+    fig,axs = subplots(3, len(x), imsize=1.2, figsize=figsize, suptitle=plain(title), squeeze=False, dpi=64)
     for axr,(name,ims) in zip(axs,rows.items()):
         for ax,im in zip(axr,ims): show_image(im.float().clamp(0,1), ax=ax)
         axr[0].set_title(name)

@@ -8,6 +8,7 @@ __all__ = ['confusion_matrix', 'f1_per_class', 'macro_f1', 'macro_f1_error', 'Ev
 # %% ../../nbs/base/metrics.ipynb #822e0ca6
 import matplotlib.pyplot as plt, numpy as np, torch
 from torch import Tensor
+from .style import plain
 from .utils import md_table
 
 # %% ../../nbs/base/metrics.ipynb #f113f617
@@ -93,9 +94,9 @@ def plot_confusion(
     show.plot(cmap='Blues', values_format='.0f', ax=ax, colorbar=False,
               text_kw=dict(fontsize=7), im_kw=dict(vmin=0,vmax=100))
     for text,count in zip(show.text_.flat, cm.flat): text.set_visible(count>0)
-    names = [c if len(c)<26 else c[:24]+'…' for c in ev['classes']]
+    names = [plain(c if len(c)<26 else c[:24]+'…') for c in ev['classes']]
     ax.set_yticks(range(len(cm)), [f'{c}  {i}' for i,c in enumerate(names)])
     ax.tick_params(labelsize=7)
     ax.set(xlabel='predicted', ylabel='')
-    ax.set_title(title or f"true class against predicted, %  ({ev['n']} images)", fontsize=9)
+    ax.set_title(plain(title) or f"true class against predicted, %  ({ev['n']} images)", fontsize=9)
     return ax

@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from torch import nn
 from ..base.encoders import create_encoder, has_fast_bf16, load_encoder, save_encoder, versions
-from ..base.training import BestEpoch, Checkpoint, TrimMemory, fit_status, recorder_df
+from ..base.training import BestEpoch, Checkpoint, TrimMemory, fit_status, recorder_df, reproducible
 from ..base.utils import StatusLine, digest, mins
+from ..survey.archives import is_archive
 from ..survey.catalogue import common_classes
 from ..survey.opening import get_survey
 from ..survey.positions import has_positions, match_positions
@@ -31,27 +32,36 @@ from .settings import StudySettings
 
 # %% ../../nbs/study/pretrain.ipynb #aeee3d81
 @lru_cache(maxsize=6)
-def _opened(name, size, labelled, root, stamp): return get_survey(name, size=size, labelled=labelled)
+def _opened(name, size, labelled, root, stamp, reading):
+    return get_survey(name, size=size, labelled=labelled, **dict(reading))
+
+# %% ../../nbs/study/pretrain.ipynb #75a51a05
+def _tables_of(name)->list: # of paths
+    "The tables of labels at the top of a folder"
+    p = Path(name).expanduser()
+    return sorted(o for k in ('labels.*','metadata.*') for o in p.glob(k)) if p.is_dir() else []
 
 # %% ../../nbs/study/pretrain.ipynb #1f42cdf2
 def open_survey(
     name,              # name in SURVEYS, or a path
     size:int,          # width and height of the images, pixels
-    labelled:bool=True # refuse a survey without labels?
+    labelled:bool=True,# refuse a survey without labels?
+    **reading          # how it is read, such as labels and max_bad, see get_survey
 )->Survey:
     "Open a survey, or hand back the one opened before"
-    p = Path(name).expanduser()
-    stamp = (p.stat().st_mtime_ns,p.stat().st_size) if p.exists() else None
-    return _opened(str(name), size, labelled, os.environ.get('GALAXY_SSL_DATA'), stamp)
+    files = [p for p in (Path(name).expanduser(), *_tables_of(name), Path(reading.get('labels') or name)) if p.exists()]
+    stamp = tuple((p.stat().st_mtime_ns,p.stat().st_size) for p in files)
+    return _opened(str(name), size, labelled, os.environ.get('GALAXY_SSL_DATA'), stamp, tuple(reading.items()))
 
 # %% ../../nbs/study/pretrain.ipynb #cadd29a1
 class SplitSurvey:
     "A survey at the size of a study, with its fixed splits"
     def __init__(self,
         name:str, # name in SURVEYS, or a path
-        size:int  # width and height of the images, pixels
+        size:int, # width and height of the images, pixels
+        **reading # how it is read, such as labels and max_bad, see get_survey
     ):
-        self.name,self.label,self.survey = name,Path(name).name,open_survey(name,size)
+        self.name,self.label,self.survey = name,Path(name).name,open_survey(name, size, **reading)
         self.splits = make_splits(self.survey.labels, groups=self.survey.groups)
     def dl(self,
         idx  # numbers of images
@@ -68,14 +78,26 @@ class StudyData:
         self.settings,self.pool_label = settings,','.join(Path(o).name for o in settings.unlabelled)  # without folders
         self.preset,self.training = read_preset(settings.preset)
         self._change_preset()
-        self.own = SplitSurvey(settings.survey, self.size)
+        self.own = SplitSurvey(settings.survey, self.size, **self.reading(settings.survey))
         self._check_budgets()
-        for o in settings.test_surveys: common_classes(self.own.survey.classes, open_survey(o, self.size).classes)
+        for o in settings.test_surveys: common_classes(self.own.survey.classes, self.split(o).survey.classes)
     def split(self,
         name:str='' # name in SURVEYS, or a path; empty: the study's own
     )->SplitSurvey:
         "One of the surveys"
-        return self.own if name in ('',self.own.name) else SplitSurvey(name, self.size)
+        return self.own if name in ('',self.own.name) else SplitSurvey(name, self.size, **self.reading(name))
+
+# %% ../../nbs/study/pretrain.ipynb #79c45678
+@patch
+def reading(self:StudyData,
+    name:str,          # name in SURVEYS, or a path
+    labelled:bool=True # are its labels read too?
+)->dict:               # arguments of get_survey, none where they are the usual ones
+    "How a survey's images and labels are read: a table of labels is that of the study's own survey"
+    s,path = self.settings,Path(name).expanduser()
+    folders = s.labels.lower().startswith('folders') and (path.is_dir() or is_archive(path))
+    said = dict(labels=s.labels if labelled and (name==s.survey or folders) else '', max_bad=s.max_bad)
+    return {k:v for k,v in said.items() if v!=getattr(StudySettings,k)}
 
 # %% ../../nbs/study/pretrain.ipynb #9bf4e0e9
 @patch
@@ -126,15 +148,17 @@ def pretrain_pool(
 )->Survey:         # without labels; .left_out counts images that a test split shows too
     "The images to pre-train on, without those of the test splits"
     size,parts,names,left_out = data.training['pretrain_size'] or data.size,[],[],0
-    held = {k for o in data.test_parts() for k in _keys(open_survey(o.name,size).images[o.splits.test])}
+    held = {k for o in data.test_parts()
+            for k in _keys(open_survey(o.name, size, **data.reading(o.name)).images[o.splits.test])}
     for name in data.settings.unlabelled:
         own = name=='own'
-        s = open_survey(data.own.name if own else name, size, labelled=own)
+        name = data.own.name if own else name
+        s = open_survey(name, size, labelled=own, **data.reading(name, own))
         idx = np.sort(np.r_[data.own.splits.train,s.unlabelled]) if own else np.arange(len(s))
         hit = _in_test_split(data, s, idx, held, own)
         left_out += int(hit.sum())
         parts.append(s.images[idx[~hit]])
-        names.append(data.own.label if own else Path(name).name)
+        names.append(Path(name).name)
     images = np.concatenate(parts)
     pool = Survey(images, np.full(len(images),-1), [], name='+'.join(names), simulated=data.own.survey.simulated)
     pool.left_out = left_out
@@ -221,7 +245,7 @@ def learner(self:Pretraining,
     n = len(pool)-n_valid
     size = data.size if method=='autoencoder' and pool.images.shape[1]!=data.size else None  # SimCLR's views do it
     dls = survey_dls(pool, perm[n_valid:], perm[:n_valid], bs=min(cfg['bs'],n), size=size)
-    enc = create_encoder(data.training['arch'], data.training['stem'])
+    enc = create_encoder(data.training['arch'], data.training['stem'], size=data.size)
     fit = dict(lr=cfg['lr'], wd=cfg['wd'], p=cfg['p'], cbs=self._callbacks(method))
     return LEARNERS[method](dls, enc, cfg, data.size, **fit),pretrain_epochs(cfg, n)
 
@@ -263,6 +287,7 @@ def _load(self:Pretraining, method):
 
 # %% ../../nbs/study/pretrain.ipynb #b4eca962
 @patch
+@reproducible()
 def _train(self:Pretraining, method):
     "Train an encoder and keep it"
     learn,epochs = self.learner(method)

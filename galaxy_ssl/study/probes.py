@@ -12,6 +12,7 @@ from fastai.basics import Callback, L, Recorder, ValueMetric
 from torch import Tensor
 from ..base.encoders import extract_features
 from ..base.metrics import macro_f1
+from ..base.style import plain
 from ..base.training import is_fitting
 
 # %% ../../nbs/study/probes.ipynb #371c12a9
@@ -104,6 +105,9 @@ def linear_macro_f1(
         preds = cross_val_predict(model, x, y, cv=cv)
     return macro_f1(preds, labels.cpu(), n_classes)
 
+# %% ../../nbs/study/probes.ipynb #07c236e1
+_PROBES = 'knn','linear_probe','features_spread'
+
 # %% ../../nbs/study/probes.ipynb #b89f7bd7
 class OnlineProbe(Callback):
     "Score the encoder on labelled images after each epoch: `knn`, `linear_probe` and the features' `spread`"
@@ -114,19 +118,19 @@ class OnlineProbe(Callback):
         k:int=10,        # neighbours that vote
     ): self.dl,self.n_classes,self.k,self.values = dl,n_classes,k,{}
     def before_fit(self):
-        self.run = is_fitting(self.learn)
-        if not self.run: return
-        names = ('knn','linear_probe','features_spread')
-        self.metrics0 = self.learn.metrics
-        self.learn.metrics = self.metrics0+L(ValueMetric(lambda n=n: self.values[n], n) for n in names)
+        if not is_fitting(self.learn): return
+        self.values = {}
+        self.metrics0 = self.learn.metrics.filter(lambda m: m.name not in _PROBES) # left by a training that was stopped
+        self.learn.metrics = self.metrics0+L(ValueMetric(lambda n=n: self.values.get(n,math.nan), n) for n in _PROBES)
     def after_validate(self):
+        if not is_fitting(self.learn): return
         f,y = extract_features(self.model.encoder, self.dl, None)
         f,y = f[y>=0],y[y>=0]
         self.values = dict(knn=knn_macro_f1(f, y, self.n_classes, self.k),
             linear_probe=linear_macro_f1(f, y, self.n_classes), features_spread=spread(f).item())
     def after_fit(self):
-        if self.run: self.learn.metrics = self.metrics0
-        self.run = True
+        if is_fitting(self.learn): self.learn.metrics = self.metrics0
+    def __getstate__(self): return {**self.__dict__, 'dl':None} # an exported learner holds no images
 
 # %% ../../nbs/study/probes.ipynb #a70eae12
 _PANELS = {
@@ -152,6 +156,6 @@ def plot_signals(
         df = pd.DataFrame({o.replace('_',' '):list(log[o]) for o in names}, index=range(1,len(log[names[0]])+1))
         ax = df.plot(ax=fig.add_subplot(rows, cols, i+1), style=['-','--'], marker='.', legend=len(names)>1)
         ax.set(title=t, xlabel='epoch')
-    fig.suptitle(title)
+    fig.suptitle(plain(title))
     fig.tight_layout()
     return fig

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typing import Callable, NamedTuple
 from ..base.encoders import create_encoder, extract_features, versions
 from ..base.metrics import Evaluation, score_predictions
-from ..base.training import BestEpoch, TrimMemory, ValidateLast, WeightAverage, fit_status, recorder_df
+from ..base.training import BestEpoch, TrimMemory, ValidateLast, WeightAverage, fit_status, recorder_df, reproducible
 from ..base.utils import StatusLine, atomic_path, digest
 from ..survey.catalogue import common_classes
 from ..data import sample_budget, survey_dls
@@ -64,7 +64,7 @@ class Classifiers:
         "A fresh copy of the encoder that a run starts from"
         set_seed(seed, reproducible=True)
         if method in LEARNERS: return deepcopy(self.pretraining.encoder(method))
-        return create_encoder(self.data.training['arch'], self.data.training['stem'])
+        return create_encoder(self.data.training['arch'], self.data.training['stem'], size=self.data.size)
 
 # %% ../../nbs/study/runs.ipynb #a821fa93
 @patch
@@ -138,6 +138,7 @@ def learner(self:Classifiers,
 
 # %% ../../nbs/study/runs.ipynb #45b30ba2
 @patch
+@reproducible()
 def train(self:Classifiers,
     run:Run # name of a method, mode, labels and seed
 )->Trained:
@@ -220,6 +221,7 @@ def _probe_first(self:Classifiers, learn, run):
 
 # %% ../../nbs/study/runs.ipynb #7b9868a3
 @patch
+@reproducible()
 def predict(self:Classifiers,
     trained:Trained, # by train
     name:str,        # the study's own survey, or one to test on
@@ -231,6 +233,7 @@ def predict(self:Classifiers,
 
 # %% ../../nbs/study/runs.ipynb #9e257923
 @patch
+@reproducible()
 def evaluate(self:Classifiers,
     trained:Trained, # by train
     name:str         # the study's own survey, or one to test on

@@ -7,18 +7,19 @@ __all__ = ['check_labels', 'check_images', 'Survey', 'regroup', 'images_sha256',
            'quality_datasets']
 
 # %% ../../nbs/survey/survey.ipynb #7f36f975
-import h5py, hashlib, json, matplotlib.pyplot as plt, numpy as np, pandas as pd, textwrap, torch
+import h5py, hashlib, json, matplotlib.pyplot as plt, mmap, numpy as np, os, pandas as pd, torch
 from concurrent.futures import ThreadPoolExecutor
 from fastai.torch_core import show_images
-from fastcore.basics import patch, store_attr
-from functools import partial
-from ..base.utils import bar, check_int, md_table, n_cores
+from fastcore.basics import patch
+from ..base.style import plain
+from ..base.utils import bar, check_int, md_table, n_cores, sentence
 from .catalogue import CLASSES, CLASS_COUNTS, SURVEYS, SurveyInfo
 from .checks import CHECKS
 from .duplicates import Duplicates, find_duplicates, group_pairs
-from .positions import has_positions, match_positions
+from .positions import has_positions, match_positions, with_positions
 from .report import QualityReport, quality_report
 from .simulate import simulate_images
+from typing import NamedTuple
 
 # %% ../../nbs/survey/survey.ipynb #7526b043
 def check_labels(
@@ -80,11 +81,12 @@ class Survey:
         if len(labels)!=n:
             raise ValueError(f"{name}: there must be one label per image, got {len(labels)} labels for {n} images")
         labels = check_labels(labels, len(classes), name)
-        store_attr('images,labels,classes,name,simulated')
+        self.images,self.labels,self.classes,self.name,self.simulated = images,labels,classes,name,simulated
         self.skipped,self.notes,self.source,self.made = list(skipped),list(notes),str(source),made or {}
         self._ids = list(range(n)) if ids is None else ids
         if table is None: table = pd.DataFrame(index=range(n))
         self._table = table if callable(table) else table.reset_index(drop=True)
+        self._located = False
         self._groups = None if groups is None else np.asarray(groups, dtype=np.int64)
     def __len__(self): return len(self.images)
     def _size(self): return f"{len(self):,} images of {'×'.join(map(str, self.images.shape[1:3]))} px"
@@ -105,8 +107,12 @@ def ids(self:Survey)->list:
 # %% ../../nbs/survey/survey.ipynb #2b1119ea
 @patch(as_prop=True)
 def table(self:Survey)->pd.DataFrame:
-    "A row per image: whatever else is known"
+    "A row per image: whatever else is known, with ra and dec in degrees where there are positions"
     if callable(self._table): self._table = self._table()
+    if not self._located:
+        self._located = True
+        self._table,notes = with_positions(self._table)
+        self.notes += [o for o in notes if o not in self.notes]
     return self._table
 
 # %% ../../nbs/survey/survey.ipynb #48a88e93
@@ -190,17 +196,79 @@ def fingerprint(self:Survey)->str:
         self._fingerprint = h.hexdigest()[:16]
     return self._fingerprint
 
+# %% ../../nbs/survey/survey.ipynb #daae5881
+class _Mapped(NamedTuple):
+    "Where the pixels of a memory map lie"
+    path:str      # the file
+    offset:int    # first byte
+    shape:tuple   # (N,H,W,3)
+    stamp:tuple   # size of the file, bytes, and time of its last change, ns
+    @classmethod
+    def of(cls, images):
+        "Of images that are a whole or a slice of a read-only memory map; None for any others"
+        m = getattr(images,'_mmap',None)
+        if m is None or images.mode!='r' or not images.flags.c_contiguous or not images.size: return None
+        at = lambda a: a.__array_interface__['data'][0]
+        first = images.offset-images.offset%mmap.ALLOCATIONGRANULARITY   # byte of the file where the map begins
+        path,st = os.path.abspath(images.filename),os.stat(images.filename)
+        offset = first+at(images)-at(np.frombuffer(m, np.uint8))
+        return cls(path, offset, images.shape, (st.st_size,st.st_mtime_ns))
+
+# %% ../../nbs/survey/survey.ipynb #ec74f5b3
+@patch
+def load(self:_Mapped):
+    "The memory map, if its file is still the same"
+    if not os.path.exists(self.path):
+        raise FileNotFoundError(f"the images of this survey lie in {self.path}, which is not there; "
+                                "put the file back, or open the survey anew")
+    st = os.stat(self.path)
+    if (st.st_size,st.st_mtime_ns)!=self.stamp:
+        raise ValueError(f"{self.path}, which holds the images of this survey, has changed since it was pickled; "
+                         "open the survey anew")
+    return np.memmap(self.path, np.uint8, 'r', self.offset, self.shape)
+
+# %% ../../nbs/survey/survey.ipynb #ea02f11c
+@patch
+def __getstate__(self:Survey):
+    images = _Mapped.of(self.images)
+    if images is None: images = np.asarray(self.images)
+    return {**self.__dict__, 'images':images, '_ids':self.ids, '_table':self.table}
+
+# %% ../../nbs/survey/survey.ipynb #675dfdeb
+@patch
+def __setstate__(self:Survey, state):
+    self.__dict__.update(state)
+    if isinstance(self.images, _Mapped): self.images = self.images.load()
+
+# %% ../../nbs/survey/survey.ipynb #1e302d83
+@patch
+def emptied(self:Survey)->Survey:
+    "The survey's name, classes and size of image, without an image"
+    s = Survey(np.zeros((1,*self.images.shape[1:]), np.uint8), [-1], self.classes, self.name, self.simulated)
+    s.images,s.labels,s._ids,s._table = s.images[:0],s.labels[:0],[],s._table[:0]
+    return s
+
 # %% ../../nbs/survey/survey.ipynb #708172e2
 def _study_counts(s:Survey):
     "Images per class in the study, None where the classes are others"
     return s.info.counts if s.info and list(s.info.classes)==s.classes else None
 
+# %% ../../nbs/survey/survey.ipynb #ba99d4f4
+def _printable(o)->str:
+    "A file name that every terminal can show"
+    return str(o).encode('utf-8','backslashreplace').decode()
+
 # %% ../../nbs/survey/survey.ipynb #97b0e13b
 @patch
 def _repr_markdown_(self:Survey):
+    self.table   # whose positions may add a note
     head = f"**{self.title}**: {self._size()}, {len(self.labelled):,} labelled, "
-    head += f"{len(self.unlabelled):,} unlabelled, {len(self.skipped):,} skipped"
-    if self.skipped: head += f" (first: {self.skipped[0][0]}, {self.skipped[0][1]})"
+    head += f"{len(self.unlabelled):,} unlabelled"
+    told = [sentence(o) for o in self.notes]
+    if self.skipped:
+        n,(name,why) = len(self.skipped),map(_printable, self.skipped[0])
+        told.append(f"{n:,} file{'s' if n!=1 else ''} not used (first: {name}, {why})")
+    if told: head += '\n'+''.join(f"\n- {' '.join(o.split())}" for o in told)
     if not self.classes: return head
     cols = {'label':range(len(self.classes)), 'class':self.classes, 'images':[f'{n:,}' for n in self.counts]}
     if _study_counts(self): cols['in the study'] = [f'{n:,}' for n in _study_counts(self)]
@@ -215,16 +283,17 @@ def show_grid(
     colors=None,  # color of each title; None: black
     dpi:int=72,   # of the figure
     **kwargs      # for matplotlib's subplots: figsize, inches
-):
+):                # axes of the first image
     "Draw images side by side, with titles above them"
     show_images(images, nrows=-(-len(images)//ncols), ncols=ncols, layout='compressed', dpi=dpi, **kwargs)
     fig = plt.gcf()
-    fig.suptitle(name, fontsize=9)
+    fig.suptitle(plain(name), fontsize=9)
     fig.get_layout_engine().set(w_pad=.01, h_pad=.02, wspace=0, hspace=0)
-    wrap = partial(textwrap.wrap, width=int(17*fig.get_figwidth()/ncols), break_on_hyphens=False)
+    width = int(17*fig.get_figwidth()/ncols)
     for ax in fig.axes: ax.axis('off')
     for ax,t,c in zip(fig.axes, titles, colors or ['black']*len(titles)):
-        ax.set_title('\n'.join(wrap(str(t))), fontsize=6.5, loc='center', color=c)
+        ax.set_title(plain(t, width), fontsize=6.5, loc='center', color=c)
+    return fig.axes[0]
 
 # %% ../../nbs/survey/survey.ipynb #0c9f1f50
 @patch
@@ -233,15 +302,18 @@ def show_batch(self:Survey,
     seed:int=0,         # which ones
     figsize:tuple=None, # inches; None: 0.8 per image
     **kwargs            # for show_grid: dpi
-):
+):                      # axes of the first image
     "Draw random images, a column per class (and one for the unlabelled where there are any)"
-    rng,parts = np.random.default_rng(seed),{c:np.flatnonzero(self.labels==i) for i,c in enumerate(self.classes)}
-    if len(self.unlabelled): parts['unlabelled'] = self.unlabelled
+    rng,names = np.random.default_rng(seed),list(self.classes)
+    parts = [np.flatnonzero(self.labels==i) for i in range(len(names))]
+    if len(self.unlabelled):
+        parts.append(self.unlabelled)
+        names.append('unlabelled')
     images = np.full((per_class,len(parts),*self.images.shape[1:]), 255, np.uint8)
-    for j,idx in enumerate(parts.values()):
+    for j,idx in enumerate(parts):
         for i,k in enumerate(rng.permutation(idx)[:per_class]): images[i,j] = self.images[k]
-    show_grid(images.reshape(-1,*images.shape[2:]), list(parts), len(parts), self.title,
-              figsize=figsize or (.8*len(parts), .8*per_class+.9), **kwargs)
+    return show_grid(images.reshape(-1,*images.shape[2:]), names, len(parts), self.title,
+                     figsize=figsize or (.8*len(parts), .8*per_class+.9), **kwargs)
 
 # %% ../../nbs/survey/survey.ipynb #5529eea0
 def _mixture(n:int, weights, least:int=0)->np.ndarray: # (n_classes,), adds up to n
@@ -305,21 +377,17 @@ def _read_quality(path)->tuple: # checks, Duplicates
     pairs = pd.DataFrame(dict(i=q['pairs_i'], j=q['pairs_j'], kind=kind, similarity=q['pairs_similarity']))
     return pd.DataFrame({k:q[k] for k in CHECKS if k in q}),Duplicates(pairs, groups)
 
-# %% ../../nbs/survey/survey.ipynb #ba99d4f4
-def _printable(o)->str:
-    "A file name that every terminal can show"
-    return str(o).encode('utf-8','backslashreplace').decode()
-
 # %% ../../nbs/survey/survey.ipynb #c390e355
 @patch
 def report(self:Survey)->QualityReport:
     "What is in this survey, what is wrong with it, and what is there twice"
     checks,dup = _read_quality(self.made['quality']) if 'quality' in self.made else (None,None)
+    self.table   # whose positions may add a note
     rep = quality_report(
         self.images, labels=self.labels, classes=self.classes, name=self.name, simulated=self.simulated,
         ids=[_printable(o) for o in self.ids], skipped=[(_printable(o),w) for o,w in self.skipped],
         study_counts=None if self.simulated else _study_counts(self), sizes=self.made.get('sizes'),
-        duplicates=dup, checks=checks)
+        duplicates=dup, checks=checks, notes=self.notes)
     if self._groups is None: self._groups = rep.groups
     return rep
 
