@@ -183,15 +183,21 @@ def test_ingest_hands_on_what_was_given(call, monkeypatch):
     monkeypatch.setattr(data, 'ingest', lambda *args, **kw: seen.append((args,kw)))
     call('ingest','a','b.h5','--no-check')
     call('ingest','a','b.h5','--no-check','--workers',3,'--labels','folders','--size',64,'--crop',0,'--sample',9,'--seed',2,'--threshold',.8,'--bands','2,1,0','--max-bad',.5)
-    call('ingest','a','b.h5','--no-check','--bands','grz')
-    keys = 'sample','seed','labels','threshold','bands','workers','max_bad','check'
-    given = lambda *v: dict(zip(keys,v))
-    assert seen==[(('a','b.h5',256,128), given(None,0,None,.55,None,None,.01,False)),
-                  (('a','b.h5',None,64), given(9,2,'folders',.8,(2,1,0),3,.5,False)),
-                  (('a','b.h5',256,128), given(None,0,None,.55,'grz',None,.01,False))]
+    call('ingest','a','b.h5','--no-check','--bands','VIS,NIR_Y,NIR_H','--label-column','kind','--file-column','picture','--images','x','--pattern','*.fits','--value-range=-1,1')
+    always = lambda **kw: dict(dict(sample=None, seed=0, check=False, max_bad=.01), **kw) # and else what was said
+    assert seen==[(('a','b.h5',256,128), always()),
+                  (('a','b.h5',None,64), always(sample=9, seed=2, labels='folders', threshold=.8, bands=(2,1,0), workers=3, max_bad=.5)),
+                  (('a','b.h5',256,128), always(bands='VIS,NIR_Y,NIR_H', label_column='kind', file_column='picture', images='x', pattern='*.fits', value_range=(-1.,1.)))]
     import inspect
     known = list(inspect.signature(ingest).parameters)
-    assert known[2:4]==['crop','size'] and set(keys)<=set(known) # the names under which they are handed on
+    assert known[2:4]==['crop','size'] and {k for _,kw in seen for k in kw}<=set(known) # the names under which they are handed on
+
+def test_report_hands_on_what_was_given(call, monkeypatch):
+    from galaxy_ssl import data
+    seen = []
+    monkeypatch.setattr(data, 'get_survey', lambda *args, **kw: seen.append((args,kw)))
+    call('report','a','--labels','t.fits','--images','x','--max-bad',.2)
+    assert seen==[(('a',), dict(labelled=None, labels='t.fits', images='x', max_bad=.2))]
 
 def test_report(call, archive, tmp_path):
     status,out,err = call('report',archive,'--out',tmp_path/'r.png','--csv',tmp_path/'r.csv')

@@ -68,13 +68,17 @@ def _show(survey, out=None, csv=None):
         plt.savefig(out, bbox_inches='tight')
     if csv: rep.table.to_csv(csv, index=False)
 
+# %% ../../nbs/study/cli.ipynb #dc6eda0b
+def _reading(args)->dict:
+    "What was said of how images and labels are to be read"
+    return {k:getattr(args,k) for k in (*_READING,'max_bad') if getattr(args,k) is not None}
+
 # %% ../../nbs/study/cli.ipynb #89d75d47
 def _ingest(args)->int:
     "Crop and resample a survey's images into one .h5 file that opens as a memory map"
     from galaxy_ssl.data import get_survey, ingest
-    bands = tuple(map(int,args.bands.split(','))) if args.bands and ',' in args.bands else args.bands
-    same = {k:getattr(args,k) for k in ('sample','seed','labels','threshold','workers','max_bad')}
-    dst = ingest(args.src, args.dst, args.crop or None, args.size or None, bands=bands, check=not args.no_check, **same)
+    same = dict(sample=args.sample, seed=args.seed, check=not args.no_check)
+    dst = ingest(args.src, args.dst, args.crop or None, args.size or None, **same, **_reading(args))
     print(dst)
     if not args.no_check: _show(get_survey(dst, labelled=None), args.out, args.csv)
     return 0
@@ -83,7 +87,7 @@ def _ingest(args)->int:
 def _report(args)->int:
     "Say what is in a survey and which of its images look wrong"
     from galaxy_ssl.data import get_survey
-    _show(get_survey(args.path, labelled=None), args.out, args.csv)
+    _show(get_survey(args.path, labelled=None, **_reading(args)), args.out, args.csv)
     return 0
 
 # %% ../../nbs/study/cli.ipynb #fcdf6235
@@ -135,30 +139,58 @@ def _grid_options(cmd):
     help['held_out_surveys'] = 'surveys whose test split is kept out of pre-training; default: all of the grid'
     help['probe_survey'] = 'survey whose validation split watches pre-training; default: the first'
     defaults = dict(n='3,30', out_dir='results', held_out_surveys=None)
-    metavars = dict(unlabelled='A;B,C', views='A,B;C,D', size='PX', out_dir='DIR', probe_survey='NAME')
+    metavars = dict(unlabelled='A;B,C', views='A,B;C,D', size='PX', out_dir='DIR', probe_survey='NAME',
+                    labels='TABLE', max_bad='X')
     for f in fields(StudySettings):
         name,default = _grid_names()[f.name],defaults.get(f.name, f.default)
         shown = '' if default in ('',None,0) and f.name!='seeds' else ' (%(default)s)'
         flag = '--n' if f.name=='n' else f"--{name.replace('_','-')}"
         cmd.add_argument(flag, dest=name, default=default, metavar=metavars.get(f.name,'A,B'), help=help[f.name]+shown,
-                         type=_whole(0) if f.name=='size' else str)
+                         type=dict(size=_whole(0), max_bad=_share).get(f.name, str))
     cmd.add_argument('--dry-run', action='store_true', help='print the plan and stop')
+
+# %% ../../nbs/study/cli.ipynb #72295793
+def _range(o:str)->tuple:
+    "Two numbers, the first the smaller"
+    try: black,white = map(float,o.split(','))
+    except ValueError: black = white = 0
+    if black<white: return black,white
+    raise argparse.ArgumentTypeError(f"expected two numbers such as 0,1023, the smaller one first, got {o!r}")
+
+def _bands(o:str):
+    "Letters or names of filters, or numbers of planes"
+    return tuple(map(int,o.split(','))) if ',' in o and o.replace(',','').isdecimal() else o
+
+# %% ../../nbs/study/cli.ipynb #071d66ee
+_READING = dict( # option: what it takes, how that is read, and its help
+    labels=('TABLE', str, 'table of labels or votes (.csv, .fits, .ecsv, .vot, .parquet), the word folders for a '
+                          'folder per class, or the dataset of labels in an .h5 (default: what is there)'),
+    label_column=('NAME', str, 'column of the table with the labels (default: label, class, target, ...)'),
+    file_column=('NAME', str, 'column of the table that names the files (default: file, filename, objid, ...)'),
+    threshold=('X', _share, 'agreement that makes votes a class (default: 0.55)'),
+    images=('NAME', str, 'dataset of pixels in an .h5 or .npz (default: images, or the only one)'),
+    pattern=('GLOB', str, "which files are images, such as '*.fits' (default: all)"),
+    bands=('BANDS', _bands, 'blue, green and red: filters (grz or VIS,NIR_Y,NIR_H), or planes of a cube (0,1,2)'),
+    value_range=('LO,HI', _range, 'pixel values that become black and white, as in --value-range=-1,1 '
+                                  '(default: found, and told)'),
+    workers=('N', _whole(1), 'threads (default: one per core)'))
+
+# %% ../../nbs/study/cli.ipynb #d573ad67
+def _reading_options(cmd):
+    for k,(takes,read,help) in _READING.items():
+        cmd.add_argument(f"--{k.replace('_','-')}", metavar=takes, type=read, help=help)
+    cmd.add_argument('--max-bad', type=_share, default=.01, metavar='X',
+                     help='share of images that may be unusable; one always may (%(default)s)')
 
 # %% ../../nbs/study/cli.ipynb #08f02694
 def _ingest_options(cmd):
     o = cmd.add_argument
-    o('src', help='folder, .zip or .tar of images or FITS cut-outs, or an .h5')
+    o('src', help='folder, .zip or .tar of images or FITS cut-outs, or an .h5, .npz or .parquet')
     o('dst', help='.h5 file to write')
     o('--crop', type=_whole(0), default=256, metavar='PX', help='central square to keep, 0 for all (%(default)s)')
     o('--size', type=_whole(0), default=128, metavar='PX', help='side to resample it to, 0 for as it is (%(default)s)')
     o('--sample', type=_whole(1), metavar='N', help='take so many images, at random')
     o('--seed', type=_whole(0), default=0, metavar='N', help='of the sample (%(default)s)')
-    o('--labels', metavar='FILE', help='a .csv of labels or of Galaxy Zoo votes, or the word folders: a folder for each '
-                                       'class (default: labels.csv, if there is one)')
-    o('--threshold', type=_share, default=.55, metavar='X', help='agreement that makes votes a class (%(default)s)')
-    o('--bands', metavar='BANDS', help='of FITS, blue to red: letters in file names (grz), or planes of a cube (0,1,2)')
-    o('--workers', type=_whole(1), metavar='N', help='threads (default: one per core)')
-    o('--max-bad', type=_share, default=.01, metavar='X', help='share of images that may be unusable (%(default)s)')
     o('--no-check', action='store_true', help='do not look for faults and duplicates')
 
 # %% ../../nbs/study/cli.ipynb #8fbf0681
@@ -192,9 +224,10 @@ def _parser(argv=())->_Parser:
     _file_options(verify, '*', ' (default: those that are here)')
     verify.add_argument('--again', action='store_true', help='take the sum even if it was found right before')
     _ingest_options(ingest)
-    _report_options(ingest)
     report.add_argument('path', help='.h5, .zip, .tar or folder, or the name of a survey')
-    _report_options(report)
+    for c in (ingest,report):
+        _reading_options(c)
+        _report_options(c)
     grid = cmd(_grid)
     if 'grid' in argv: _grid_options(grid)
     return p

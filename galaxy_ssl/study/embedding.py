@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt, numpy as np, torch, torch.nn.functional as F
 from fastai.basics import show_images
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from torch import Tensor
-from ..base.style import OKABE_ITO
+from ..base.style import OKABE_ITO, plain
 from .probes import nearest
 from ..survey.survey import Survey
 
@@ -74,7 +74,7 @@ def _scatter_classes(ax, xy, survey:Survey):
     "Dots in the colors and shapes of the classes, with a legend"
     cmap = plt.get_cmap('tab20' if len(survey.classes)>10 else 'tab10')
     for c,name in enumerate(survey.classes):
-        ax.scatter(*xy[survey.labels==c].T, s=7, color=cmap(c), marker='os^Dv<>pP*'[c%10], lw=0, label=name)
+        ax.scatter(*xy[survey.labels==c].T, s=7, color=cmap(c), marker='os^Dv<>pP*'[c%10], lw=0, label=plain(name))
     none = survey.labels<0
     if none.any(): ax.scatter(*xy[none].T, s=2, c='#cccccc', label='no label', zorder=0)
     ax.legend(fontsize=6, loc='center left', bbox_to_anchor=(1,.5), markerscale=1.5)

@@ -7,7 +7,7 @@ __all__ = ['COLORS', 'plot_label_budget', 'plot_augmentation_heatmap', 'plot_tra
 
 # %% ../../nbs/study/figures.ipynb #74fd6f03
 import math, matplotlib.pyplot as plt, numpy as np
-from ..base.style import OKABE_ITO
+from ..base.style import OKABE_ITO, plain
 from .paper import PAPER
 from .results import NAMES, as_frame, label_budget, pair_table, transfer_table
 
@@ -37,7 +37,7 @@ def _bars(ax, df, paper):
         ax.text(score+err+.01, i, f'{score:.3f}', va='center', fontsize=8)
         if mode in ('supervised','finetune') and n in paper.get(method,{}):
             ax.plot(paper[method][n], i, 'k|', ms=14, mew=2, label='paper')
-    ax.set_yticks(range(len(series)), [label for label,_ in series], fontsize=8)
+    ax.set_yticks(range(len(series)), [plain(label) for label,_ in series], fontsize=8)
     ax.invert_yaxis()
     ax.set(xlim=(0,1), xlabel=f'macro-F1, {label_budget(n)}')
 
@@ -59,7 +59,7 @@ def _lines(ax, df, paper):
         at = {n:i+.03*(k-(len(series)-1)/2) for i,n in enumerate(ns)}   # side by side, so that no bar hides another
         p = _points(g).rename(index=at).sort_index()
         dash = '--' if mode=='linear' else '-'
-        ax.errorbar(p.index, p.y, p.err, **look, ms=4, ls=dash, lw=1.2, capsize=2, label=label)
+        ax.errorbar(p.index, p.y, p.err, **look, ms=4, ls=dash, lw=1.2, capsize=2, label=plain(label))
         ax.plot(p.y[p.short], **look, ls='', ms=5, mfc='w', zorder=3)
         values = {at[n]:v for n,v in paper.get(method,{}).items() if n in set(g.n)}
         if mode in ('supervised','finetune') and values:
@@ -84,7 +84,7 @@ def plot_label_budget(
         g = df[df.survey==s]
         draw = _bars if g.n.nunique()==1 else _lines
         draw(a, g, PAPER['macro_f1'].get(s,{}) if paper else {})
-        a.set_title(f"{s}{' (simulated)' if g.simulated.iloc[0] else ''}", fontsize=9)
+        a.set_title(plain(f"{s}{' (simulated)' if g.simulated.iloc[0] else ''}"), fontsize=9)
     plt.tight_layout()
     return axs if ax is None else ax
 
@@ -96,10 +96,10 @@ def _heat(ax, t, title):
     for i,j in np.argwhere(~np.isnan(v)):
         bright = v[i,j]>(np.nanmin(v)+np.nanmax(v))/2
         ax.text(j, i, f'{v[i,j]:.2f}', ha='center', va='center', fontsize=7, color='k' if bright else 'w')
-    ax.set_xticks(range(t.shape[1]), t.columns, rotation=45, ha='right', fontsize=7)
-    ax.set_yticks(range(t.shape[0]), t.index, fontsize=7)
+    ax.set_xticks(range(t.shape[1]), map(plain, t.columns), rotation=45, ha='right', fontsize=7)
+    ax.set_yticks(range(t.shape[0]), map(plain, t.index), fontsize=7)
     ax.set_xlabel(t.columns.name)
-    ax.set_title(title, fontsize=9)
+    ax.set_title(plain(title), fontsize=9)
 
 # %% ../../nbs/study/figures.ipynb #f2e8505f
 def plot_augmentation_heatmap(

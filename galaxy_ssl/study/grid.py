@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from ..base.encoders import create_encoder, has_fast_bf16
-from ..base.utils import as_list, atomic_path, bar, digest, mins
+from ..base.utils import as_list, as_paths, atomic_path, bar, digest, mins, part_paths
 from .figures import plot_augmentation_heatmap, plot_label_budget, plot_transfer
 from .paper import COLOR_ORDERS, PAIRS
 from .presets import read_preset
@@ -32,10 +32,10 @@ AXES = ('surveys','ns','methods','modes','seeds','presets','unlabelled','views')
 _SHARED = [f.name for f in fields(StudySettings) if not {f.name,f'{f.name}s'}&set(AXES)]
 
 # %% ../../nbs/study/grid.ipynb #f2bd1bd5
-def _groups(v)->list: # of texts
+def _groups(v, read=as_list)->list: # of lists
     "An axis whose values may be several names each"
-    parts = v.split(';') if isinstance(v,str) else list(v) if isinstance(v,(list,tuple)) else [v]
-    return list(dict.fromkeys(','.join(map(str,as_list(o))) for o in parts))
+    parts = part_paths(v, ';') if isinstance(v,str) else list(v) if isinstance(v,(list,tuple)) else [v]
+    return list(map(list, dict.fromkeys(tuple(map(str,read(o))) for o in parts)))
 
 # %% ../../nbs/study/grid.ipynb #65c59051
 def _kept_preset(preset, out_dir)->str:
@@ -64,20 +64,21 @@ def grid_cells(
     "The cells of a grid, every value of it checked"
     bad = ', '.join(k for k in kwargs if k not in _SHARED)
     if bad: raise ValueError(f"a grid has the axes {', '.join(AXES)} and the settings {', '.join(_SHARED)}, got '{bad}'")
-    surveys,presets,pools = as_list(surveys),[presets] if isinstance(presets,dict) else as_list(presets),_groups(unlabelled)
+    surveys,pools = as_paths(surveys),_groups(unlabelled, as_paths)
+    presets = as_paths(presets) if isinstance(presets,str) else as_list(presets)
     lists = {k:as_list(v) for k,v in dict(ns=ns, methods=methods, modes=modes, seeds=seeds).items()}
     for axis,v in dict(lists, surveys=surveys, presets=presets, unlabelled=pools).items():
-        if not v or v==['']: raise ValueError(f"axis `{axis}` of the grid is empty, expected at least one value")
+        if not v or v==[[]]: raise ValueError(f"axis `{axis}` of the grid is empty, expected at least one value")
     shared = dict(methods=methods, modes=modes, seeds=seeds, **_for_all_cells(surveys, pools, **kwargs))
     presets = [_kept_preset(p, shared['out_dir']) for p in presets]
-    all_of = product(surveys, presets, pools, _groups(views) or [''], parse_ints(ns, 'ns', note=BUDGET))
+    all_of = product(surveys, presets, pools, _groups(views) or [[]], parse_ints(ns, 'ns', note=BUDGET))
     return [StudySettings(s, n, pool, preset=p, views=v, **shared) for s,p,pool,v,n in all_of]
 
 # %% ../../nbs/study/grid.ipynb #07508dfe
 def _for_all_cells(surveys, pools, out_dir='results', held_out_surveys=None, probe_survey='', **kwargs):
     "Settings that all cells have"
     if held_out_surveys is None: held_out_surveys = surveys
-    if not probe_survey and pools!=['own']: probe_survey = surveys[0]
+    if not probe_survey and pools!=[['own']]: probe_survey = surveys[0]
     return dict(out_dir=out_dir, held_out_surveys=held_out_surveys, probe_survey=probe_survey, **kwargs)
 
 # %% ../../nbs/study/grid.ipynb #c9444bfd
@@ -324,7 +325,7 @@ def transfer_study(
     **kwargs          # further arguments of run_grid
 )->pd.DataFrame:         # see transfer_table
     "Pre-train on each survey, take the labels of each, test on each, unchanged (section 4.4)"
-    names = [str(o) for o in as_list(surveys)]
+    names = as_paths(surveys)
     kwargs.update(unlabelled=names, test_surveys=names, out_dir=out_dir)
     t = run_grid(names, n, methods, modes, seeds, preset, **kwargs)
     plot_transfer(t.rows)

@@ -14,7 +14,7 @@ from fastcore.meta import delegates
 from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
-from ..base.utils import as_list, md_table
+from ..base.utils import as_list, as_paths, check_share, md_table
 
 # %% ../../nbs/study/settings.ipynb #409fb9be
 METHODS = dict(majority=('none',), random=('linear',), baseline=('supervised',),
@@ -91,24 +91,36 @@ class StudySettings:
     test_surveys:str=''      # further surveys whose test split each classifier is tested on, unchanged
     held_out_surveys:str=''  # further surveys whose test split is kept out of pre-training
     probe_survey:str=''      # survey whose validation split watches pre-training; empty for the survey itself
+    labels:str=''            # of images in files: empty for labels.csv, folders for a folder per class, or a table
+    max_bad:float=.01        # share of a survey's images that may be unusable; one image always may
     def __post_init__(self):
-        texts = lambda v: [str(o) for o in as_list(v)]
-        self.survey,self.probe_survey = str(self.survey),str(self.probe_survey or '')
-        self.views = ','.join(texts(self.views))
+        self.survey,self.probe_survey,self.labels = (str(o or '') for o in (self.survey,self.probe_survey,self.labels))
+        self.views,self.max_bad = ','.join(map(str,as_list(self.views))),check_share(self.max_bad, 'max_bad')
         self.n,self.seeds = parse_ints(self.n,'n',note=BUDGET),parse_ints(self.seeds,'seeds')
         self.methods,self.modes = parse_names(self.methods,METHODS,'methods'),parse_names(self.modes,MODES,'modes')
-        self.unlabelled,self.held_out_surveys = texts(self.unlabelled) or ['own'],texts(self.held_out_surveys)
-        self.test_surveys = [o for o in texts(self.test_surveys) if o!=self.survey]
+        self.unlabelled,self.held_out_surveys = as_paths(self.unlabelled) or ['own'],as_paths(self.held_out_surveys)
+        self.test_surveys = [o for o in as_paths(self.test_surveys) if o!=self.survey]
+        self._check_names()
         self.out_dir = None if self.out_dir in (None,'') else Path(self.out_dir)
         self.size = parse_ints(self.size,'size')[0]
         if 0<self.size<16:
             raise ValueError(f"`size` must be at least 16 pixels, or 0 for the preset's, got {self.size}")
+
+# %% ../../nbs/study/settings.ipynb #51d64b8e
+@patch
+def _check_names(self:StudySettings):
+    "Refuse two surveys to be tested on that have one name"
+    names = [Path(o).name for o in (self.survey,*self.test_surveys)]
+    twice = next((o for o in names if names.count(o)>1), None)
+    if twice: raise ValueError(f"`test_surveys` must have names that differ, from the survey's too, got {twice!r} "
+                               "twice; rename one of the files")
 
 # %% ../../nbs/study/settings.ipynb #612fd724
 @patch
 def as_params(self:StudySettings)->dict: # field -> number or text
     "The settings as papermill passes them"
     def plain(v):
+        if isinstance(v,list) and any(',' in str(o) for o in v): return str(v)
         if isinstance(v,list): return v[0] if len(v)==1 else ','.join(map(str,v))
         return str(v or '') if v is None or isinstance(v,Path) else v
     return {f.name:plain(getattr(self,f.name)) for f in fields(self)}

@@ -12,6 +12,7 @@ from fastcore.basics import patch
 from pathlib import Path
 from ..base.encoders import has_fast_bf16
 from ..base import metrics
+from ..base.training import reproducible
 from ..base.utils import md_table
 from ..data import survey_dls
 from ..augment import make_pipeline
@@ -166,10 +167,11 @@ def show_views(self:Study,
     "Draw pairs of SimCLR views of images that are pre-trained on"
     if 'simclr' not in self.methods: return None
     cfg,pool = self.data.training['simclr'],self.pool()
-    set_seed(0)
-    x = survey_dls(pool, np.arange(min(n,len(pool))), bs=n, shuffle=False).train.one_batch()[0]
     views = SimCLR(make_pipeline(cfg['views'], size=self.size, p=cfg['p']))
-    return views.show_views(x, n, title=f'{pool.name}{self._tag()}: a column is a positive pair')
+    with reproducible():
+        set_seed(0)
+        x = survey_dls(pool, np.arange(min(n,len(pool))), bs=n, shuffle=False).train.one_batch()[0]
+        return views.show_views(x, n, title=f'{pool.name}{self._tag()}: a column is a positive pair')
 
 # %% ../../nbs/study/study.ipynb #7d5da329
 @patch
