@@ -285,17 +285,17 @@ def _join(c:Contents, labels, labelled, match)->Contents:
         ids = [str(o) for o in own[col]]
         c.notes.append(f"the table is joined by `{col}`")
     m = match_labels(ids, labels=labels, labelled=labelled, where=str(c.path), **match)
-    at = pd.Index(m[0]).get_indexer([str(o) for o in ids])
-    more = m[3].iloc[at].reset_index(drop=True)
+    at = pd.Index(m.names).get_indexer([str(o) for o in ids])
+    more = m.table.iloc[at].reset_index(drop=True)
     c.table = pd.concat([own, more[[o for o in more if o not in own]]], axis=1)
-    c.found,c.skipped = Classes(m[1][at], m[2], getattr(m,'notes',[])),c.skipped+m[4]
+    c.found,c.skipped = Classes(m.labels[at], m.classes, m.notes),c.skipped+m.skipped
     return c
 
 # %% ../../nbs/survey/arrays.ipynb #24c94d64
-def _contents(a, key, layout, n, found, draw, used)->Contents:
+def _contents(a, key, layout, n, found, draw, used, cols)->Contents:
     "A file's contents, once it is known what is what"
     ds,path = a.data[key],a.path
-    cols,ids,bad = _columns(a, key, n, used),_ids_key(a, key, n),[]
+    cols,ids,bad = dict(cols),_ids_key(a, key, n),[]
     files = [path,*stored_in(ds, key),*(f for k in used for f in stored_in(a.data[k], k))]
     for c,k in list(cols.items()):
         try: files += stored_in(a.data[k], k)
@@ -311,7 +311,7 @@ def _contents(a, key, layout, n, found, draw, used)->Contents:
 
 # %% ../../nbs/survey/arrays.ipynb #04de7f4d
 @contextmanager
-@delegates(match_labels, but=['tables','csv','where','names','labelled'])
+@delegates(match_labels, but=['tables','where','names','labelled'])
 def array_contents(
     path,             # an HDF5, .npz or .npy file
     images:str=None,  # name of the dataset of images, such as 'train/images'; None: found
@@ -333,11 +333,11 @@ def array_contents(
         odd = [f"`{k[0]}` is not used: {k[1]}" for k in used if isinstance(k,tuple)]
         used = [k for k in used if isinstance(k,str)]
         layout,n = _shape_of(a, key, found, bands, labelled)
-        c = _contents(a, key, layout, n, found, draw, used)
+        cols = _columns(a, key, n, used)
+        c = _contents(a, key, layout, n, found, draw, used, cols)
         if table: c = _join(c, labels, labelled, kwargs)
         ours = 'plan' in a.attrs and not kwargs and labels is None and images is None # has its notes
         here = [f"images from `{key}`"]*(key!='images')+c.found.notes+odd
-        cols = _columns(a, key, n, used)
         here += _unused(a, c, [*used,*cols.values()], None if used or table else labelled)
         if found is None and labelled is None and not table and not odd: here += _may_be_labels(a, cols)
         if not ours: c.notes = list(dict.fromkeys(c.notes+here))
