@@ -43,6 +43,7 @@ setup(
                  f"Natural Language :: {cfg['language']}", 'Topic :: Scientific/Engineering :: Astronomy',
                  *[f'Programming Language :: Python :: {v}' for v in python_versions]],
     packages=find_packages(include=[cfg['lib_name'], f"{cfg['lib_name']}.*"]),
+    package_data={cfg['lib_name']: ['weights/*.safetensors','weights/*.json']},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split(), 'bench': cfg['bench_requirements'].split()},

@@ -36,14 +36,16 @@ def one(folder, pattern):
     return found[0]
 
 def look_into_wheel(path):
-    "Modules as they are here, the notebook, the command, the licence, and nothing else"
+    "Modules and encoders as they are here, the notebook, the command, the licence, and nothing else"
     lib,info = S['lib_name'],f"{S['lib_name']}-{S['version']}.dist-info"
     with zipfile.ZipFile(path) as z: files = {o:z.read(o) for o in z.namelist() if not o.endswith('/')}
     assert path.name==f"{lib}-{S['version']}-py3-none-any.whl", path.name
     modules = {str(o.relative_to(ROOT)):o.read_bytes() for o in (ROOT/lib).rglob('*.py')}
+    encoders = {str(o.relative_to(ROOT)):o.read_bytes() for o in (ROOT/lib/'weights').iterdir() if o.suffix in ('.safetensors','.json')}
+    expected = {**modules, **encoders, f'{lib}/{NOTEBOOK}':(ROOT/'nbs'/NOTEBOOK).read_bytes()}
     inside = {k for k in files if not k.startswith(info+'/')}
-    assert inside=={*modules, f'{lib}/{NOTEBOOK}'}, f"differs from the checkout: {sorted(inside^{*modules, f'{lib}/{NOTEBOOK}'})}"
-    for k,v in {**modules, f'{lib}/{NOTEBOOK}':(ROOT/'nbs'/NOTEBOOK).read_bytes()}.items(): assert files[k]==v, f'{k} is not what it is here'
+    assert inside==set(expected), f'differs from the checkout: {sorted(inside^set(expected))}'
+    for k,v in expected.items(): assert files[k]==v, f'{k} is not what it is here'
     head,_,text = files[f'{info}/METADATA'].decode().partition('\n\n')
     meta = message_from_string(head)
     assert (meta['Name'].replace('-','_'),meta['Version'],meta['Requires-Python'])==(lib,S['version'],f">={S['min_python']}"), meta.items()
@@ -53,7 +55,7 @@ def look_into_wheel(path):
     script = S['console_scripts'].split('=')
     assert re.search(rf"^{script[0]}\s*=\s*{re.escape(script[1])}$", files[f'{info}/entry_points.txt'].decode(), re.M)
     assert any(k.startswith(info) and k.endswith('/LICENSE') for k in files)
-    say(f'{path.name}: {len(modules)} modules, {NOTEBOOK}, {path.stat().st_size/1e3:.0f} kB')
+    say(f'{path.name}: {len(modules)} modules, {len(encoders)//2} encoders, {NOTEBOOK}, {path.stat().st_size/1e3:.0f} kB')
 
 def look_into_sdist(path):
     "What is needed to build the wheel, and no tests, further notebooks or data"
@@ -61,6 +63,8 @@ def look_into_sdist(path):
     own = {o for o in names if not re.match(rf"({S['lib_name']}|{S['lib_name']}\.egg-info)/", o)}
     expected = {'LICENSE','MANIFEST.in','PKG-INFO','README.md','settings.ini','setup.cfg','setup.py',f'nbs/{NOTEBOOK}'}
     assert own==expected, f'differs from what is expected: {sorted(own^expected)}'
+    encoders = {f"{S['lib_name']}/weights/{o.name}" for o in (ROOT/S['lib_name']/'weights').iterdir()}
+    assert encoders<=names, f'lacks {sorted(encoders-names)}'
     say(f'{path.name}: {len(names)} files, {path.stat().st_size/1e3:.0f} kB')
 
 # ---------------------------------------------------------------- install, and use
@@ -69,7 +73,7 @@ USE = """
 import h5py, galaxy_ssl
 from fastai.basics import set_seed
 from galaxy_ssl.baseline import classifier_learner, evaluate
-from galaxy_ssl.core import create_encoder
+from galaxy_ssl.core import create_encoder, load_encoder
 from galaxy_ssl.data import get_survey, make_splits, simulate_survey, survey_dls
 set_seed(0)
 s = simulate_survey('sim_sdss', 60, size=32, seed=0)
@@ -79,6 +83,7 @@ with h5py.File('tiny.h5','w') as f:
 s = get_survey('tiny.h5')
 train,valid,test = make_splits(s.labels)
 dls = survey_dls(s, train, valid, bs=16)
+assert load_encoder('simulated').info['dtype']=='float16'
 learn = classifier_learner(dls, create_encoder(), 'linear')
 with learn.no_bar(), learn.no_logging(): learn.fit_cosine(2)
 r = evaluate(learn, dls.test_dl(test))
