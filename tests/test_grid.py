@@ -90,6 +90,24 @@ def test_rows_of_another_version_are_kept_and_not_counted(folder, monkeypatch, c
     assert '2 other rows in out (of other cells, settings, data or versions): kept, not counted' in capfd.readouterr().out
     assert len(rows(folder))==4 and set(old.key)<=set(rows(folder).key)
 
+def test_without_labels(folder, grid):
+    "Budget none beside 3: two cells, of a survey whose classes have a map; one whose classes have none is refused before anything runs"
+    (folder/'tiny.json').write_text(json.dumps(json.loads((folder/'tiny.json').read_text())|dict(no_labels=dict(images=40))))
+    args = ('--surveys','a.h5','--n','none,3','--methods','majority,simulated')
+    status,out,err = grid(*args)
+    assert status==0 and '2 cells, 3 runs: 0 done, 3 to go in 2 cells' in out and 'encoder to be made' not in out, err
+    assert '†' in out and 'none' in out                                       # it has seen this simulator's answers
+    df = rows(folder)
+    assert sorted(zip(df.n, df.method))==[(-1,'simulated'),(3,'majority'),(3,'simulated')]
+    assert df[df.n==-1].images.tolist()==[40] and set(json.loads(df[df.n==-1].real_per_class.iloc[0]).values())=={0}
+    assert [p.name for p in sorted((folder/'out'/'notebooks').glob('*.ipynb'))]==['a_n3_tiny.ipynb','a_nnone_tiny.ipynb']
+    assert 'nothing to do' in grid(*args)[1]
+    with h5py.File(folder/'b.h5','a') as f: f.attrs['classes'] = ['ring','not_ring',*map(str,range(8))]
+    status,out,err = grid('--surveys','b.h5','--n','none')
+    assert status==1 and err.count('\n')==1 and "no recipes are known for the classes 'ring', 'not_ring'" in err
+    (folder/'map.json').write_text('{"ring": "disc"}')
+    assert "`class_map` lacks the classes 'not_ring'" in grid('--surveys','b.h5','--n','none','--class-map','map.json')[2]
+
 def test_notebook_ships_with_the_package(tmp_path):
     root = Path(__file__).parents[1]
     subprocess.run([sys.executable,'setup.py','-q','build','--build-base',str(tmp_path/'b'),'--build-lib',str(tmp_path/'lib')], cwd=root, check=True, capture_output=True, env=ENV)

@@ -36,7 +36,7 @@ def test_rows_table_and_notebook(tmp_path):
     assert 'random linear, 3 labels per class' in r.stderr+r.stdout          # progress reaches the terminal
 
 @pytest.mark.parametrize('params,says', [
-    (dict(survey='sim_desi'), 'sim_desi'), (dict(survey='sim_sdss',n=-3), 'got -3'), (dict(survey='sim_sdss',n='many'), "got 'many'"),
+    (dict(survey='sim_desi'), 'sim_desi'), (dict(survey='sim_sdss',n=-3), 'got -3'), (dict(survey='sim_sdss',n='many'), "got 'many'"), (dict(survey='sim_sdss',n='none',class_map='no.json'), 'no file no.json'),
     (dict(preset='fast'), "quick, paper, best, got 'fast'")])
 def test_bad_parameters_fail_in_one_sentence(tmp_path, params, says):
     r,nb = papermill(tmp_path, **params)

@@ -10,16 +10,18 @@ import math, matplotlib.pyplot as plt, numpy as np
 from ..base.style import OKABE_ITO, plain
 from .paper import PAPER
 from .results import NAMES, as_frame, label_budget, pair_table, transfer_table
+from .settings import NO_LABELS, budget_name
 
 # %% ../../nbs/study/figures.ipynb #54b4d913
 COLORS = dict(
     majority=OKABE_ITO['grey'], random='#666666', baseline=OKABE_ITO['blue'], simclr=OKABE_ITO['vermilion'],
-    autoencoder=OKABE_ITO['green'])
+    autoencoder=OKABE_ITO['green'], simulated=OKABE_ITO['purple'])
 _MARKS = dict(none='x', supervised='s', linear='o', finetune='D')
 
 # %% ../../nbs/study/figures.ipynb #aa012865
 def _series(df):
     "What each line or bar of a figure shows: its name and its rows"
+    df = df.assign(unlabelled=df.unlabelled.where(df.method!='simulated', ''))  # whose name says it
     several = [c for c in ('preset','unlabelled','views') if df.loc[df[c]!='',c].nunique()>1]
     for (method,mode,*more),g in df.groupby(['method','mode',*several], sort=False):
         parts = [NAMES[method], '' if mode in ('none','supervised') else mode, *more]
@@ -47,7 +49,7 @@ def _points(df):
     t = df.groupby('n').agg(
         y=('macro_f1','mean'), sd=('macro_f1','std'), seeds=('seed','size'), error=('macro_f1_error','first'),
         real=('real_per_class','first'), used=('images_per_class','first'))
-    return t.assign(err=t.sd.where(t.seeds>1, t.error), short=t.real!=t.used)
+    return t.assign(err=t.sd.where(t.seeds>1, t.error), short=(t.real!=t.used)&(t.index!=NO_LABELS))
 
 # %% ../../nbs/study/figures.ipynb #033bf2ec
 def _lines(ax, df, paper):
@@ -65,7 +67,7 @@ def _lines(ax, df, paper):
         if mode in ('supervised','finetune') and values:
             ax.plot(values.keys(), values.values(), color=COLORS[method], ls=':', lw=1, marker='*', ms=5,
                     label=f'{NAMES[method]}, paper')
-    ax.set_xticks(range(len(ns)), [str(n or 'all') for n in ns])
+    ax.set_xticks(range(len(ns)), list(map(budget_name, ns)))
     ax.set(xlabel='labels per class', ylabel='macro-F1', ylim=(0,1))
     ax.legend(fontsize=7, ncol=3, loc='upper center', bbox_to_anchor=(.5,-.17), frameon=False)
 
@@ -127,7 +129,7 @@ def plot_transfer(
     _,axs = plt.subplots(1, len(keys), figsize=(1.9+2.6*len(keys),3.2), squeeze=False)
     for ax,(n,method,mode) in zip(axs[0],keys):
         g = t.loc[(n,method,mode)]
-        _heat(ax, g.set_axis([f'{a} → {b}' for a,b in g.index]), f'{method}, {mode}, {n} labels')
+        _heat(ax, g.set_axis([f'{a} → {b}' for a,b in g.index]), f"{method}, {mode}, {dict(none='no').get(n,n)} labels")
     axs[0,0].set_ylabel('pre-trained → labels')
     plt.tight_layout()
     return axs[0]

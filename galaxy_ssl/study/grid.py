@@ -24,7 +24,7 @@ from .pretrain import LEARNERS, pretrain_epochs
 from .results import ResultsTable, color_order_table, load_rows, paper_table, results_table, transfer_table
 from .rows import find_rows, run_settings
 from .runs import fit_epochs
-from .settings import BUDGET, StudySettings, parse_ints, takes_settings
+from .settings import NO_LABELS, StudySettings, parse_budgets, takes_settings
 from .study import Study
 
 # %% ../../nbs/study/grid.ipynb #bdc400d9
@@ -52,7 +52,7 @@ def _kept_preset(preset, out_dir)->str:
 @takes_settings(but='survey,n,preset')
 def grid_cells(
     surveys=StudySettings.survey,   # axis: one or several
-    ns='3,30',                      # axis: label budgets; 0 for all
+    ns='3,30',                      # axis: label budgets; 0 for all, none for no label
     methods=StudySettings.methods,  # together in each cell
     modes=StudySettings.modes,      # likewise
     seeds=StudySettings.seeds,      # likewise
@@ -71,7 +71,7 @@ def grid_cells(
         if not v or v==[[]]: raise ValueError(f"axis `{axis}` of the grid is empty, expected at least one value")
     shared = dict(methods=methods, modes=modes, seeds=seeds, **_for_all_cells(surveys, pools, **kwargs))
     presets = [_kept_preset(p, shared['out_dir']) for p in presets]
-    all_of = product(surveys, presets, pools, _groups(views) or [[]], parse_ints(ns, 'ns', note=BUDGET))
+    all_of = product(surveys, presets, pools, _groups(views) or [[]], parse_budgets(ns,'ns'))
     return [StudySettings(s, n, pool, preset=p, views=v, **shared) for s,p,pool,v,n in all_of]
 
 # %% ../../nbs/study/grid.ipynb #07508dfe
@@ -144,7 +144,8 @@ def encoder_seconds(self:Plan,
     method:str  # name in LEARNERS
 )->float:
     "Estimated time of a pre-training"
-    n = len(s.pool())
+    if s.pretraining.ships(method): return 0.
+    n = s.pretraining.source(method)[0]
     return 2*pretrain_epochs(s.data.training[method], n)*n/self._speed(s)
 
 # %% ../../nbs/study/grid.ipynb #df4d3547
@@ -166,14 +167,14 @@ def run_seconds(self:Plan,
     known = self._known_seconds(s, run)
     if known is not None: return known
     cfg,speed,reads = s.data.training[run.mode],self._speed(s),3        # three images are read in the time that one trains
-    tta = cfg.get('tta',1)
+    tta,train,valid = cfg.get('tta',1),run.n*len(s.survey.classes) or len(s.splits.train),len(s.splits.valid)
+    if run.n==NO_LABELS: train,valid = s.data.training['no_labels']['images'],s.data.training['no_labels']['images']//10
+    drawn = train+valid if run.n==NO_LABELS else 0                      # drawing takes about as long as training
     if run.mode=='linear':                                                      # its features are computed once
         again = run.seed!=s.settings.seeds[0] and run.method!='random'
-        return 2+(0 if again else len(s.survey.labelled)*tta/reads/speed)
-    train = run.n*len(s.survey.classes) or len(s.splits.train)
-    valid = len(s.splits.valid)/reads if cfg['stop'] else 0
+        return 2+((0 if again else len(s.survey.labelled)*tta/reads)+drawn*(1+tta/reads))/speed
     epochs = fit_epochs(cfg, math.ceil(train/min(cfg['bs'],train)))
-    return (epochs*(train+valid)+len(s.splits.test)*tta/reads)/speed
+    return (epochs*(train+(valid/reads if cfg['stop'] else 0))+len(s.splits.test)*tta/reads+drawn)/speed
 
 # %% ../../nbs/study/grid.ipynb #ba3e5261
 @patch
@@ -190,7 +191,8 @@ def _encoder_lines(self:Plan)->list:
     "A line for the encoders of each method and pool"
     groups = {}
     for s,m in self.missing.values():
-        what = f'{m} on {len(s.pool()):,} images of {s.pool().name}'
+        n,name = s.pretraining.source(m)
+        what = f'{m} on {name}' if m=='simulated' else f'{m} on {n:,} images of {name}'
         groups.setdefault(what, []).append(self.encoder_seconds(s, m))
     return [f"{'encoder' if len(g)==1 else _some(len(g),'encoder')} to be made: {what}, about {mins(sum(g))}"
             for what,g in groups.items()]
@@ -300,7 +302,7 @@ def color_order_study(
 # %% ../../nbs/study/grid.ipynb #52132205
 def label_budget_study(
     surveys='sim_sdss,sim_decals',  # one or several
-    ns='3,30,300,0',                # labels per class; 0 for all
+    ns='3,30,300,0',                # labels per class; 0 for all, none for no label
     preset='quick',                 # settings of all runs
     seeds='0,1,2',                  # of labels drawn and classifiers
     methods='baseline,simclr,autoencoder', # names in METHODS

@@ -17,6 +17,10 @@ from .settings import METHODS
 _stop = dict(monitor='macro_f1', min_delta=1e-4, patience=10, min_epochs=5)
 _fit = dict(bs=32, lr=2e-3, warmup=.1, wd=1e-2, augment='rotation,flip', steps=(240,None), stop=_stop)
 _pretrain = dict(p=1., wd=1e-4, warmup=.1, stop=None)
+def _simulator(images): return dict(
+    simulated=dict(images_seen=0, bs=128, lr=2e-3, wd=.05, warmup=.05, cameras='wide', stop=None),
+    no_labels=dict(images=images, cameras='wide', adapt=0.))
+
 PRESETS = dict(quick=dict(
     arch='resnet18', stem='imagenet', size=64, pretrain_size=None,
     simclr=dict(_pretrain, views='rotation,flip,zoom,color_jitter,gaussian_noise', p=(1.,1.,1.,.8,.5),
@@ -24,12 +28,13 @@ PRESETS = dict(quick=dict(
     autoencoder=dict(_pretrain, views='rotation,flip', bs=32, lr=2e-3, images_seen=12_000),
     supervised=dict(_fit, epochs=40, encoder_lr=1.),
     linear=dict(_fit, epochs=60, encoder_lr=0., bs=64, lr=1e-2, warmup=0., augment=''),
-    finetune=dict(_fit, epochs=30, encoder_lr=.3)))
+    finetune=dict(_fit, epochs=30, encoder_lr=.3), **_simulator(2000)))
 
 # %% ../../nbs/study/presets.ipynb #cd608d0f
 _pretrain_more,_fit_more = {'images_seen','epochs','monitor'},{'tta','logit_adjustment','steps'}
-_OPTIONAL = dict(simclr=_pretrain_more, autoencoder=_pretrain_more, supervised={'average',*_fit_more},
-                 finetune={'average','probe_first',*_fit_more}, linear={'fit','C',*_fit_more})
+_OPTIONAL = dict(simclr=_pretrain_more, autoencoder=_pretrain_more, simulated={'parts',*_pretrain_more},
+                 supervised={'average',*_fit_more}, finetune={'average','probe_first',*_fit_more},
+                 linear={'fit','C',*_fit_more}, no_labels=set())
 
 # %% ../../nbs/study/presets.ipynb #c456bf64
 def _check_names(given, known, where):
@@ -68,7 +73,8 @@ def _paper_preset():
     fit = part(s['classify'], warmup=0., augment='rotation', encoder_lr=1.)
     simclr = dict(pre, views=','.join(s['views']), temperature=.5, norm=False)
     return dict(arch='resnet18', stem='imagenet', size=s['size'], pretrain_size=s['pretrain_size'], simclr=simclr,
-                autoencoder=dict(pre, views=''), supervised=fit, linear=dict(fit, augment=''), finetune=fit)
+                autoencoder=dict(pre, views=''), supervised=fit, linear=dict(fit, augment=''), finetune=fit,
+                **_simulator(4000))
 
 PRESETS['paper'] = _paper_preset()
 
@@ -78,7 +84,7 @@ PRESETS['best'] = preset_with('quick', pretrain_size=80,
     simclr=dict(views='rotation,flip,zoom,color_jitter,psf_blur,gaussian_noise', p=(1.,1.,1.,.8,.3,.5),
                 images_seen=200_000, bs=256, monitor='linear_probe'),
     autoencoder=dict(images_seen=100_000, bs=128, monitor='linear_probe'),
-    supervised=_average, finetune=_average,
+    supervised=_average, finetune=_average, no_labels=dict(images=4000),
     linear=dict(fit='logistic', C=.01, tta=8, logit_adjustment=True))
 
 # %% ../../nbs/study/presets.ipynb #9330321c
@@ -112,6 +118,7 @@ def read_preset(
 )->tuple:   # its name, and a copy of its settings
     "Read and check a preset"
     if isinstance(preset,dict):
+        preset = {**{k:PRESETS['quick'][k] for k in _simulator(0)}, **preset}
         _check_preset(preset)
         return 'custom',deepcopy(preset)
     if str(preset).endswith('.json'): return Path(preset).stem,load_preset(preset)

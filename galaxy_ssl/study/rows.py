@@ -14,9 +14,9 @@ from ..base.encoders import has_fast_bf16, versions
 from ..base.metrics import Evaluation, macro_f1_error
 from ..base.utils import digest
 from ..data import budget_counts, sample_budget
-from .pretrain import LEARNERS, Pretraining, StudyData
-from .runs import Trained
-from .settings import Run
+from .pretrain import LEARNERS, SIMULATED, Pretraining, StudyData
+from .runs import Trained, simulated_budget
+from .settings import NO_LABELS, Run
 
 # %% ../../nbs/study/rows.ipynb #a9f02ae0
 def run_settings(
@@ -27,7 +27,9 @@ def run_settings(
     training = data.training
     keys = ['arch','stem','size','pretrain_size',run.method,run.mode]
     if training.get(run.mode,{}).get('probe_first'): keys.append('linear')
-    return json.dumps({k:training[k] for k in keys if k in training}, sort_keys=True, default=str)
+    settings = {k:training[k] for k in keys if k in training}
+    if run.n==NO_LABELS: settings.update(no_labels=training['no_labels'], class_map=data.recipes())
+    return json.dumps(settings, sort_keys=True, default=str)
 
 # %% ../../nbs/study/rows.ipynb #30874eb4
 @lru_cache
@@ -49,6 +51,10 @@ def _by_class(values, classes):
 def _images(data, run, ev)->dict:
     "What was counted: images trained on, how many of them are real, images tested on"
     labels,classes = data.own.survey.labels,data.own.survey.classes
+    if run.n==NO_LABELS:
+        n,k = simulated_budget(data),len(classes)
+        return dict(images=n*k, images_per_class=_by_class([n]*k, classes), real_per_class=_by_class([0]*k, classes),
+                    test_images=ev['n'])
     idx = sample_budget(labels, data.own.splits.train, run.n, run.seed)
     used = np.bincount(labels[idx], minlength=len(classes))
     return dict(images=int(used.sum()), images_per_class=_by_class(used, classes),
@@ -72,6 +78,11 @@ def _machine(run)->dict:
                 version=galaxy_ssl.__version__, commit=_commit(), versions=json.dumps({k:v for k,v in versions().items() if v}),
                 time=pd.Timestamp.now('UTC').isoformat(timespec='seconds'))
 
+# %% ../../nbs/study/rows.ipynb #360c58b6
+def _pool_name(data, method)->str:
+    "What a method is pre-trained on"
+    return SIMULATED if method=='simulated' else data.pool_label
+
 # %% ../../nbs/study/rows.ipynb #ee356dcb
 def make_row(
     data:StudyData,     # of the study
@@ -84,8 +95,9 @@ def make_row(
 )->dict:                # a flat row
     "Everything about a run"
     made,s,adjustment = made or {},data.settings,trained.adjustment
+    pool = _pool_name(data, run.method) if made else ''
     row = dict(survey=data.own.label, simulated=data.own.survey.simulated, **run._asdict(), preset=data.preset,
-               size=data.size, unlabelled=data.pool_label if made else '', views=s.views if run.method=='simclr' else '',
+               size=data.size, unlabelled=pool, views=s.views if run.method=='simclr' else '',
                test_survey=test_survey, accuracy=ev['accuracy'], macro_f1=ev['macro_f1'],
                macro_f1_error=macro_f1_error(ev['confusion']), f1=_by_class(ev['f1'], ev['classes']), valid_macro_f1=trained.valid_macro_f1, **_images(data, run, ev),
                temperature=adjustment.temperature if adjustment else None, tau=adjustment.tau if adjustment else None,
@@ -107,7 +119,7 @@ def find_rows(
     data = pretraining.data
     depends = dict(run._asdict(), data=data.own.survey.fingerprint, settings=run_settings(data, run),
                    version=galaxy_ssl.__version__)
-    if run.method in LEARNERS: depends.update(unlabelled=data.pool_label, encoder=pretraining.key(run.method))
+    if run.method in LEARNERS: depends.update(unlabelled=_pool_name(data,run.method), encoder=pretraining.key(run.method))
     if run.method=='simclr': depends['views'] = data.settings.views
     found = rows[np.logical_and.reduce([rows[k]==v for k,v in depends.items()])]
     wanted = ['',*(Path(o).name for o in data.settings.test_surveys)]

@@ -24,7 +24,7 @@ from .figures import COLORS
 from .results import NAMES, ResultsTable, load_rows, results_table, save_rows
 from .rows import find_rows, make_row
 from .runs import Classifiers
-from .settings import METHODS, Run, StudySettings, parse_run, takes_settings
+from .settings import METHODS, NO_LABELS, StudySettings, budget_name, parse_run, takes_settings
 
 # %% ../../nbs/study/study.ipynb #7a57cb3c
 class Study:
@@ -55,19 +55,20 @@ def _tag(self:Study): return ' (simulated)' if self.survey.simulated else ''
 @patch
 def _repr_markdown_(self:Study):
     s,dev,join = self.settings,default_device(),lambda v: ', '.join(map(str,v))
-    rows = {'survey':s.survey+self._tag(), 'labels per class':join(o or 'all' for o in s.n), 'pre-train on':join(s.unlabelled),
+    rows = {'survey':s.survey+self._tag(), 'labels per class':join(map(budget_name,s.n)), 'pre-train on':join(s.unlabelled),
             'methods':join(s.methods), 'modes':join(s.modes), 'seeds':join(s.seeds), 'preset':self.data.preset,
             'SimCLR views':self.data.training['simclr']['views'], 'image':f'{self.size} × {self.size} px',
             'tested on':join([s.survey,*s.test_surveys]),
             'splits':' / '.join(f'{len(o):,} {k}' for k,o in self.splits._asdict().items()),
             'device':dev, 'precision':'bfloat16' if has_fast_bf16(dev) else 'float32',
             'rows in':s.out_dir/'results.csv' if s.out_dir else 'memory only'}
+    if NO_LABELS in s.n: rows['classes without labels'] = '; '.join(f"{c} = {' + '.join(v)}" for c,v in self.data.recipes().items())
     return md_table(('setting','value'), rows.items(), left=('setting','value'))
 
 # %% ../../nbs/study/study.ipynb #6cd7993f
 @patch
 def run_one(self:Study,
-    n:int,       # labels per class; 0 for all
+    n:int|str,   # labels per class; 0 for all, none for no label
     method:str,  # name in METHODS
     mode:str,    # one of the method's modes
     seed:int=0   # of the labels drawn, the weights and the batches
@@ -90,8 +91,8 @@ def run_one(self:Study,
 @takes_settings(but='survey,n,methods,modes,seeds')
 def run_experiment(
     survey,       # name in SURVEYS, or a path
-    n:int,        # labels per class; 0 for all
-    method:str,   # majority, random, baseline, simclr or autoencoder
+    n:int|str,    # labels per class; 0 for all, none for no label
+    method:str,   # majority, random, baseline, simclr, autoencoder or simulated
     mode:str,     # none (majority), supervised (baseline), linear or finetune
     seed:int=0,   # of the labels drawn, the weights and the batches
     **kwargs
@@ -120,12 +121,14 @@ def run(self:Study,
     for run in self.cells(method):
         found = find_rows(old, self.pretraining, run)
         rows.append(self._recall(run, found.iloc[0].to_dict()) if len(found) else self.run_one(*run))
-    return results_table(rows) if rows else Markdown(f'*{method} was not asked for*')
+    if rows: return results_table(rows)
+    counts = method in self.methods and METHODS[method]==('none',)
+    return Markdown(f"*{method} {'has nothing to count without labels' if counts else 'was not asked for'}*")
 
 # %% ../../nbs/study/study.ipynb #1c9610fa
 @patch
 def classify(self:Study,
-    n:int,       # labels per class; 0 for all
+    n:int|str,   # labels per class; 0 for all, none for no label
     method:str,  # name in METHODS, but majority
     mode:str,    # one of the method's modes
     seed:int=0,  # of the labels drawn, the weights and the batches
@@ -138,7 +141,7 @@ def classify(self:Study,
     s,name = self.survey,self.settings.survey
     idx = s.unlabelled if idx is None else np.atleast_1d(np.asarray(idx))
     if not len(idx): raise ValueError(f"{name} has no image without a label; say with `idx` which ones to classify")
-    trained = self.classifiers.train(Run(n, method, mode, seed))
+    trained = self.classifiers.train(parse_run(n, method, mode, seed))
     p = self.classifiers.predict(trained, name, idx)
     p = (p if trained.adjustment else p/p.sum(1,keepdim=True)).numpy()
     df = pd.DataFrame({'id':[s.ids[i] for i in idx], 'class':[s.classes[c] for c in p.argmax(1)]}, index=idx)
@@ -176,11 +179,12 @@ def show_views(self:Study,
 # %% ../../nbs/study/study.ipynb #7d5da329
 @patch
 def plot_signals(self:Study,
-    method:str='simclr' # or autoencoder
+    method:str='simclr' # name in LEARNERS
 ):
     "Draw what was watched while pre-training, see `galaxy_ssl.study.probes.plot_signals`"
     if method not in self.encoders: return None
     made = self.encoders[method].info['made']
+    if 'log' not in made: return None                     # it ships with the package
     title = f"{NAMES[method]} on {made['pool']}{self._tag()}; probes on {made['watched']}"
     return probes.plot_signals(made['log'], title)
 
@@ -214,7 +218,8 @@ def plot_confusion(self:Study):
     "Confusion matrices of training from scratch and of the best pre-trained classifier"
     first = {k:v for k,v in self.evals.items() if (k.n,k.seed)==(self.settings.n[0],self.settings.seeds[0])}
     show = [k for k in first if k.method=='baseline']
-    show += sorted((k for k in first if k.method in LEARNERS), key=lambda k: first[k]['macro_f1'])[-1:]
+    fair = [k for k in first if k.method in LEARNERS and not (self.survey.simulated and k.method=='simulated')]
+    show += sorted(fair, key=lambda k: first[k]['macro_f1'])[-1:]
     if not show: return None
     fig,axs = plt.subplots(1, len(show), figsize=(5.8*len(show),4.3), squeeze=False)
     for ax,k in zip(axs[0],show):
