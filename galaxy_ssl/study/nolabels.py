@@ -12,9 +12,8 @@ from pathlib import Path
 from torch import Tensor
 from ..survey.catalogue import CLASSES
 from ..survey.galaxies import RECIPES, TYPES
-from ..survey.cameras import draw_cameras, draw_framed, fine_grid, get_cameras
-from ..survey.simulate import surface_brightness
-from ..survey.stream import photograph
+from ..survey.cameras import draw_framed
+from ..survey.stream import GalaxyStream
 from ..survey.survey import Survey
 from ..data import Splits
 
@@ -102,29 +101,20 @@ def read_class_map(
     if not isinstance(m,dict) or not m: raise ValueError(f"{of} is no class map, got {m!r}; {want}")
     return m
 
-# %% ../../nbs/study/nolabels.ipynb #e5b99caa
-@torch.no_grad()
-def _photos(galaxies, ranges, bands, size, generator)->list: # of (size,size,3) uint8
-    "Images of galaxies, a few at a time"
-    out,grid = [],fine_grid(size)
-    for a in range(0, len(galaxies), 32):
-        some = galaxies.take(slice(a,a+32))
-        cams,light = draw_cameras(some, ranges, generator),surface_brightness(some, grid, bands)
-        out += [*photograph(light, some, cams, bands, size, generator).permute(0,2,3,1).numpy()]
-    return out
-
 # %% ../../nbs/study/nolabels.ipynb #6c28838f
 @lru_cache(maxsize=3)
 def _draw(recipes, n, size, cameras, seed)->Survey:
     "`n` galaxies of each class, class by class"
     classes,of,found,number = [c for c,_ in recipes],np.full(len(RECIPES), -1),[[] for _ in recipes],0
     for c,(_,v) in enumerate(recipes): of[[RECIPES.index(o) for o in v]] = c
-    g,ranges = torch.Generator().manual_seed(2**40+seed),get_cameras(cameras)
+    g,stream = torch.Generator().manual_seed(2**40+seed),GalaxyStream(cameras, size, looks=1)
     while min(map(len,found))<n:
-        galaxies,bands = draw_framed(512, ranges, g),('gri','grz')[number%2]
+        galaxies,bands = draw_framed(512, stream.ranges, g),('gri','grz')[number%2]
         y = of[galaxies.recipe.numpy()]
         want = np.concatenate([np.flatnonzero(y==c)[:n-len(o)] for c,o in enumerate(found)])
-        for im,c in zip(_photos(galaxies.take(torch.from_numpy(want)), ranges, bands, size, g), y[want]): found[c].append(im)
+        shots = stream.shots(galaxies.take(torch.from_numpy(want)), bands, g)
+        images = (im for _,_,x in shots for im in x.permute(0,2,3,1).numpy())
+        for im,c in zip(images, y[want]): found[c].append(im)
         number += 1
     images,labels = np.stack([im for o in found for im in o]),np.repeat(np.arange(len(classes)), n)
     return Survey(images, labels, classes, name='simulated galaxies', simulated=True, groups=np.arange(len(labels)))

@@ -9,9 +9,8 @@ __all__ = ['STATISTICS', 'image_statistics', 'plot_statistics', 'fit_cameras']
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from dataclasses import replace
 from ..base.style import OKABE_ITO, plain
-from .cameras import CameraRanges, FRAME, draw_cameras, draw_framed, fine_grid, get_cameras
-from .simulate import surface_brightness
-from .stream import photograph, simulated_sample
+from .cameras import CameraRanges, FRAME, draw_framed, get_cameras
+from .stream import GalaxyStream, simulated_sample
 
 # %% ../../nbs/survey/statistics.ipynb #d2e2d030
 STATISTICS = dict(sky='sky', fine_noise='noise from pixel to pixel', noise='noise of the sky', color_noise='noise of red minus blue',
@@ -67,12 +66,9 @@ def plot_statistics(
 def _photographed(n, seed, size):
     "Galaxies, their cameras, and the statistics of their images"
     g,tables,cams,sizes = torch.Generator().manual_seed(seed),[],[],[]
+    stream = GalaxyStream('wide', size, faults=False, looks=1)
     for k in range(-(-n//256)):
-        gal,bands = draw_framed(256, get_cameras('wide'), g),('gri','grz')[k%2]
-        for a in range(0, 256, 32):
-            some = gal.take(slice(a,a+32))
-            c = draw_cameras(some, get_cameras('wide'), g)
-            x = photograph(surface_brightness(some,fine_grid(size),bands), some, c, bands, size, g, faults=False)
+        for some,c,x in stream.shots(draw_framed(256,stream.ranges,g), ('gri','grz')[k%2], g):
             tables.append(image_statistics(x.permute(0,2,3,1).numpy()))
             cams.append(c)
             sizes.append(some.r50/FRAME)

@@ -10,8 +10,8 @@ import math, torch
 from fastcore.basics import patch
 from torch import Tensor
 from ..base.utils import check_int
-from galaxy_ssl.survey.cameras import (FRAME, Cameras, add_grain, draw_cameras, draw_framed, expose, fine_grid, get_cameras,
-    stretch, tint)
+from .cameras import FRAME, Cameras, add_grain, draw_cameras, draw_framed, expose
+from .cameras import fine_grid, get_cameras, stretch, tint
 from .faults import faults_of_light, faults_of_pixels
 from .galaxies import Galaxies, RECIPES
 from .simulate import surface_brightness
@@ -89,7 +89,7 @@ def _mixed_seed(seed, number):
 
 # %% ../../nbs/survey/stream.ipynb #33ee98ff
 @patch
-def _shots(self:GalaxyStream, light, galaxies, cameras, bands, g):
+def _shot(self:GalaxyStream, light, galaxies, cameras, bands, g):
     "Images of galaxies, on simulated or on real sky"
     if self.sky is None: return photograph(light, galaxies, cameras, bands, self.size, g, self.faults)
     dark = Cameras(cameras, pedestal=0*cameras.pedestal)
@@ -99,6 +99,23 @@ def _shots(self:GalaxyStream, light, galaxies, cameras, bands, g):
 # %% ../../nbs/survey/stream.ipynb #778070d8
 @patch
 @torch.no_grad()
+def shots(self:GalaxyStream,
+    galaxies:Galaxies,        # on the device of the stream
+    bands:str,                # gri or grz
+    generator:torch.Generator # of cameras, noise and faults
+): # yields galaxies, their cameras, and images (n,3,S,S) uint8 red first
+    "Photographs of galaxies, a few at a time and each as often as the stream looks"
+    grid = fine_grid(self.size, self.device)
+    for a in range(0, len(galaxies), self.chunk):
+        some = galaxies.take(slice(a,a+self.chunk))
+        light = surface_brightness(some, grid, bands)
+        for _ in range(self.looks):
+            cams = draw_cameras(some, self.ranges, generator)
+            yield some,cams,self._shot(light, some, cams, bands, generator)
+
+# %% ../../nbs/survey/stream.ipynb #a83e3e3a
+@patch
+@torch.no_grad()
 def round(self:GalaxyStream,
     number:int # of the round, 0 or more
 )->tuple:      # images (N,3,S,S) uint8 red first, recipes (N,) int64, properties (N,21) float32; N = looks × galaxies
@@ -106,14 +123,7 @@ def round(self:GalaxyStream,
     g = torch.Generator(self.device).manual_seed(_mixed_seed(self.seed,check_int(number,'number',0)))
     gal,bands = draw_framed(self.galaxies, self.ranges, g),('gri','grz')[number%2]
     if self.sky or not self.neighbors: gal = gal.alone()
-    grid,parts = fine_grid(self.size,self.device),[]
-    for a in range(0, len(gal), self.chunk):
-        some = gal.take(slice(a,a+self.chunk))
-        light = surface_brightness(some, grid, bands)
-        for _ in range(self.looks):
-            cams = draw_cameras(some, self.ranges, g)
-            x = self._shots(light, some, cams, bands, g)
-            parts.append((x, some.recipe, properties(some,cams.seeing)))
+    parts = [(x, some.recipe, properties(some,cams.seeing)) for some,cams,x in self.shots(gal,bands,g)]
     order = torch.randperm(self.looks*len(gal), generator=g, device=self.device)
     return tuple(torch.cat(o)[order] for o in zip(*parts))
 
