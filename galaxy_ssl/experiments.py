@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = ['PAPER', 'PAIRS', 'COLOR_ORDERS', 'NAMES', 'COLORS', 'METHODS', 'PRESETS', 'SHAPES', 'CLASS_MAPS', 'StudySettings',
            'settings_table', 'parse_names', 'parse_ints', 'preset_with', 'load_preset', 'common_classes', 'class_map',
-           'macro_f1_error', 'Study', 'run_experiment', 'load_rows', 'save_rows', 'ResultsTable', 'results_table',
-           'paired_differences', 'paper_table', 'color_order_table', 'transfer_table', 'plot_label_budget',
+           'macro_f1_error', 'Study', 'run_experiment', 'load_rows', 'save_rows', 'check_label_rule', 'ResultsTable',
+           'results_table', 'paired_differences', 'crossed_interval', 'holm', 'labels_needed', 'class_table',
+           'plot_label_efficiency', 'paper_table', 'color_order_table', 'transfer_table', 'plot_label_budget',
            'plot_augmentation_heatmap', 'plot_transfer', 'Plan', 'grid_cells', 'run_grid', 'experiment_notebook',
-           'augmentation_study', 'color_order_study', 'label_budget_study', 'transfer_study', 'mismatch_study']
+           'augmentation_study', 'color_order_study', 'label_budget_study', 'transfer_study', 'mismatch_study',
+           'mismatch_costs']
 
 # %% ../nbs/05_experiments.ipynb #36586ab9
 from .base.metrics import *
@@ -17,7 +19,9 @@ from .study.settings import *
 from .study.presets import *
 from .study.paper import *
 from .study.nolabels import *
+from .study.intervals import *
 from .study.results import *
+from .study.efficiency import *
 from .study.figures import *
 from .study.study import *
 from .study.grid import *
@@ -26,7 +30,8 @@ from .study.mismatch import *
 # %% ../nbs/05_experiments.ipynb #870a703b
 _all_ = ['PAPER', 'PAIRS', 'COLOR_ORDERS', 'NAMES', 'COLORS', 'METHODS', 'PRESETS', 'SHAPES', 'CLASS_MAPS', 'StudySettings',
          'settings_table', 'parse_names', 'parse_ints', 'preset_with', 'load_preset', 'common_classes', 'class_map',
-         'macro_f1_error', 'Study', 'run_experiment', 'load_rows', 'save_rows', 'ResultsTable', 'results_table', 'paired_differences',
+         'macro_f1_error', 'Study', 'run_experiment', 'load_rows', 'save_rows', 'check_label_rule', 'ResultsTable', 'results_table',
+         'paired_differences', 'crossed_interval', 'holm', 'labels_needed', 'class_table', 'plot_label_efficiency',
          'paper_table', 'color_order_table', 'transfer_table', 'plot_label_budget', 'plot_augmentation_heatmap',
          'plot_transfer', 'Plan', 'grid_cells', 'run_grid', 'experiment_notebook', 'augmentation_study',
-         'color_order_study', 'label_budget_study', 'transfer_study', 'mismatch_study']
+         'color_order_study', 'label_budget_study', 'transfer_study', 'mismatch_study', 'mismatch_costs']

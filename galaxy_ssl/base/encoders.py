@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STEMS', 'SHIPPED', 'FORMAT', 'create_encoder', 'check_encoder', 'versions', 'save_encoder', 'encoder_info',
-           'load_encoder', 'has_fast_bf16', 'extract_features']
+           'load_encoder', 'has_fast_bf16', 'extract_features', 'zoomed', 'StageFeatures']
 
 # %% ../../nbs/base/encoders.ipynb #0b0a5c52
 import json, platform, re, torch
@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version as dist_version
 from importlib.resources import files
 from pathlib import Path
 from torch import Tensor, nn
+from torch.nn import functional as F
 from .utils import atomic_path, check_int, sha256_file
 
 # %% ../../nbs/base/encoders.ipynb #4f38ae5f
@@ -289,3 +290,37 @@ def extract_features(
     if not feats: raise ValueError("`dl` yielded no batch; expected at least one image")
     feats = torch.cat(feats)
     return feats, (torch.cat(labels) if labels else torch.full((len(feats),), -1))
+
+# %% ../../nbs/base/encoders.ipynb #1fd4d7df
+def zoomed(
+    x:Tensor,      # images, (N,C,H,W)
+    zoom:float     # how much closer, 1 or more; 1.4 keeps the middle 1/1.4 of the frame
+)->Tensor:         # of the same shape
+    "The middle of each image, resampled to its size"
+    if not zoom>=1: raise ValueError(f"`zoom` must be at least 1, got {zoom}")
+    if zoom==1: return x
+    (H,W),(h,w) = x.shape[-2:],[max(1,round(o/zoom)) for o in x.shape[-2:]]
+    top,left = (H-h)//2,(W-w)//2
+    middle = x[...,top:top+h,left:left+w]
+    return F.interpolate(middle, size=(H,W), mode='bicubic', antialias=True).clamp(0, 1)
+
+# %% ../../nbs/base/encoders.ipynb #9a3e174c
+class StageFeatures(nn.Module):
+    "An encoder that gives the pooled maps of its last stages, at each zoom; its own features come last"
+    def __init__(self,
+        encoder:nn.Module, # made by create_encoder
+        stages:int=3,      # stages before and with the last, at least 1
+        zooms=(1.,)        # see zoomed; the image as it is comes last
+    ):
+        super().__init__()
+        if stages>1 and not hasattr(encoder,'forward_intermediates'):
+            name = getattr(encoder,'config',{}).get('arch') or type(encoder).__name__
+            raise ValueError(f"the stages of {name} cannot be told apart; use stages=1, or another architecture")
+        self.encoder,self.stages,self.zooms = encoder,check_int(stages,'stages'),sorted(zooms, reverse=True)
+    def _one(self, x):
+        if self.stages==1: return self.encoder(x)
+        last,maps = self.encoder.forward_intermediates(x, indices=self.stages)
+        return torch.cat([*(o.mean((2,3)) for o in maps[:-1]), self.encoder.forward_head(last, pre_logits=True)], 1)
+    def forward(self, x):
+        "Features of images (N,C,H,W), (N,zooms × channels of the stages)"
+        return torch.cat([self._one(zoomed(x, z)) for z in self.zooms], 1)

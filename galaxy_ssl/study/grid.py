@@ -171,10 +171,11 @@ def run_seconds(self:Plan,
     if run.n==NO_LABELS: train,valid = s.data.training['no_labels']['images'],s.data.training['no_labels']['images']//10
     drawn = train+valid if run.n==NO_LABELS else 0                      # drawing takes about as long as training
     if run.mode=='linear':                                                      # its features are computed once
-        again = run.seed!=s.settings.seeds[0] and run.method!='random'
-        return 2+((0 if again else len(s.survey.labelled)*tta/reads)+drawn*(1+tta/reads))/speed
+        again,looks = run.seed!=s.settings.seeds[0] and run.method!='random',tta*len(cfg.get('zooms',(1.,)))
+        return 2+((0 if again else len(s.survey.labelled)*looks/reads)+drawn*(1+looks/reads))/speed
     epochs = fit_epochs(cfg, math.ceil(train/min(cfg['bs'],train)))
-    return (epochs*(train+(valid/reads if cfg['stop'] else 0))+len(s.splits.test)*tta/reads+drawn)/speed
+    more = 1+cfg['pseudo'].get('bs',48)/min(cfg['bs'],train) if cfg.get('pseudo') and run.n else 1 # unlabelled images
+    return (epochs*(more*train+(valid/reads if cfg['stop'] else 0))+len(s.splits.test)*tta/reads+drawn)/speed
 
 # %% ../../nbs/study/grid.ipynb #ba3e5261
 @patch

@@ -140,18 +140,21 @@ def adapt_shares(
     prior=None,        # shares of the classes that the classifier was trained on; None: all are equal
     steps:int=1000,    # at most
     tol:float=1e-6,    # stop where no share changes by more
-    least:float=1e-4   # smallest share of a class
+    least:float=1e-4,  # smallest share of a class
+    pull:float=0.      # weight of the trained shares, in units of the images, 0 or more; 0: maximum likelihood
 )->Tensor:             # (n_classes,) float64, adds up to 1
-    "Shares of the classes among images without labels, by expectation maximisation"
+    "Shares of the classes among images without labels, by expectation maximisation (Saerens et al. 2002)"
     if probs.ndim!=2 or not len(probs):
         raise ValueError(f"`probs` must be probabilities of at least one image, (N,n_classes), got shape {tuple(probs.shape)}")
+    if not pull>=0: raise ValueError(f"`pull` must be at least 0, got {pull}")
     p = torch.as_tensor(probs).double().cpu()
     prior = torch.as_tensor(np.ones(p.shape[1]) if prior is None else prior, dtype=torch.float64)
     prior = prior/prior.sum()
     shares = prior
     for _ in range(steps):
         w = p*(shares/prior)
-        new = (w/w.sum(1,keepdim=True).clamp(min=1e-300)).mean(0).clamp(min=least)
+        new = (w/w.sum(1,keepdim=True).clamp(min=1e-300)).mean(0)
+        new = ((new+pull*prior)/(1+pull)).clamp(min=least)
         done,shares = (new/new.sum()-shares).abs().max()<tol,new/new.sum()
         if done: break
     return shares

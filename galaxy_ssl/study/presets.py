@@ -14,8 +14,7 @@ from .paper import PAPER
 from .settings import METHODS
 
 # %% ../../nbs/study/presets.ipynb #b0c4d9f1
-_stop = dict(monitor='macro_f1', min_delta=1e-4, patience=10, min_epochs=5)
-_fit = dict(bs=32, lr=2e-3, warmup=.1, wd=1e-2, augment='rotation,flip', steps=(240,None), stop=_stop)
+_fit = dict(bs=32, lr=2e-3, warmup=.1, wd=1e-2, augment='rotation,flip', steps=(240,None), average=.98, stop=None)
 _pretrain = dict(p=1., wd=1e-4, warmup=.1, stop=None)
 def _simulator(images): return dict(
     simulated=dict(images_seen=0, bs=128, lr=2e-3, wd=.05, warmup=.05, cameras='wide', stop=None),
@@ -25,16 +24,16 @@ PRESETS = dict(quick=dict(
     arch='resnet18', stem='imagenet', size=64, pretrain_size=None,
     simclr=dict(_pretrain, views='rotation,flip,zoom,color_jitter,gaussian_noise', p=(1.,1.,1.,.8,.5),
                 temperature=.2, norm=True, bs=64, lr=1e-3, images_seen=26_000),
-    autoencoder=dict(_pretrain, views='rotation,flip', bs=32, lr=2e-3, images_seen=12_000),
+    autoencoder=dict(_pretrain, views='rotation,flip', bs=32, lr=2e-3, images_seen=6_000),
     supervised=dict(_fit, epochs=40, encoder_lr=1.),
-    linear=dict(_fit, epochs=60, encoder_lr=0., bs=64, lr=1e-2, warmup=0., augment=''),
+    linear=dict(_fit, epochs=60, encoder_lr=0., bs=64, lr=1e-2, warmup=0., augment='', fit='logistic', C='cv', stages=3),
     finetune=dict(_fit, epochs=30, encoder_lr=.3), **_simulator(2000)))
 
 # %% ../../nbs/study/presets.ipynb #cd608d0f
-_pretrain_more,_fit_more = {'images_seen','epochs','monitor'},{'tta','logit_adjustment','steps'}
+_pretrain_more,_fit_more = {'images_seen','epochs','monitor'},{'tta','shares','steps'}
 _OPTIONAL = dict(simclr=_pretrain_more, autoencoder=_pretrain_more, simulated={'parts',*_pretrain_more},
-                 supervised={'average',*_fit_more}, finetune={'average','probe_first',*_fit_more},
-                 linear={'fit','C',*_fit_more}, no_labels=set())
+                 supervised={'average','pseudo',*_fit_more}, finetune={'average','pseudo','probe_first',*_fit_more},
+                 linear={'average','fit','C','stages','zooms',*_fit_more}, no_labels=set())
 
 # %% ../../nbs/study/presets.ipynb #c456bf64
 def _check_names(given, known, where):
@@ -79,13 +78,13 @@ def _paper_preset():
 PRESETS['paper'] = _paper_preset()
 
 # %% ../../nbs/study/presets.ipynb #5c02beee
-_average = dict(epochs=60, steps=(240,1600), average=.98, tta=4, logit_adjustment=True, stop=None)
+_both = dict(bs=16, epochs=20, steps=(150,1600), tta=4, shares=.75, pseudo=dict(bs=32))
 PRESETS['best'] = preset_with('quick', pretrain_size=80,
     simclr=dict(views='rotation,flip,zoom,color_jitter,psf_blur,gaussian_noise', p=(1.,1.,1.,.8,.3,.5),
-                images_seen=200_000, bs=256, monitor='linear_probe'),
-    autoencoder=dict(images_seen=100_000, bs=128, monitor='linear_probe'),
-    supervised=_average, finetune=_average, no_labels=dict(images=4000),
-    linear=dict(fit='logistic', C=.01, tta=8, logit_adjustment=True))
+                images_seen=200_000, bs=256),
+    autoencoder=dict(images_seen=100_000, bs=128),
+    supervised=_both, finetune=_both, no_labels=dict(images=4000),
+    linear=dict(tta=4, zooms=(1.,1.4), shares=.75))
 
 # %% ../../nbs/study/presets.ipynb #9330321c
 def load_preset(

@@ -89,7 +89,7 @@ def linear_macro_f1(
     n_classes:int,   # classes of the survey
     folds:int=5,     # at least 2; fewer where there are fewer images
     alpha:float=100. # strength of the ridge on standardised features
-)->float:            # in [0,1]
+)->float:            # in [0,1]; not a number where no class has two images
     "Cross-validated macro-F1 of a balanced ridge classifier on standardised features"
     from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -98,6 +98,7 @@ def linear_macro_f1(
     x,y = feats.float().cpu().numpy(),labels.cpu().numpy()
     found = len(np.unique(y))
     if found<2: raise ValueError(f"a linear probe needs images of at least 2 classes, got {found}")
+    if np.bincount(y).max()<2: return math.nan
     cv = StratifiedKFold(max(2, min(folds, np.bincount(y).max())), shuffle=True, random_state=0)
     model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=alpha, class_weight='balanced'))
     with warnings.catch_warnings():

@@ -21,7 +21,7 @@ from .. import autoencoder
 from .pretrain import LEARNERS, Pretraining, StudyData
 from . import probes, results
 from .figures import COLORS
-from .results import NAMES, ResultsTable, load_rows, results_table, save_rows
+from .results import NAMES, ResultsTable, check_label_rule, load_rows, results_table, save_rows
 from .rows import find_rows, make_row
 from .runs import Classifiers
 from .settings import METHODS, NO_LABELS, StudySettings, budget_name, parse_run, takes_settings
@@ -38,6 +38,7 @@ class Study:
             if settings is not None: kwargs['survey'] = settings
             settings = StudySettings(**kwargs)
         elif kwargs: raise ValueError(f"the settings are given twice, as `settings` and as {', '.join(kwargs)}")
+        check_label_rule(settings.out_dir)
         self.settings,self.data = settings,StudyData(settings)
         self.pretraining = Pretraining(self.data)
         self.classifiers = Classifiers(self.pretraining)
@@ -155,12 +156,10 @@ def verdict(self:Study):
     from IPython.display import Markdown
     if not any(r['method']=='baseline' for r in self.rows):
         return Markdown('*training from scratch was not among the methods, so there is nothing to compare with*')
-    note = 'of the paired differences over seeds'
-    if len(self.settings.seeds)==1:
-        note = 'from the sampling error of the test images alone; run several seeds for the scatter of the labels drawn'
     lines = [f'- {o}' for o in results.verdict(self.rows) or ['No pre-trained method was asked for.']]
     simulated = ' The galaxies are simulated.' if self.survey.simulated else ''
-    return Markdown('\n'.join([*lines, '', f'In brackets the 95 % interval {note}.{simulated}']))
+    note = 'In brackets the 95 % interval and what it covers; what follows a second semicolon is the same in all runs.'
+    return Markdown('\n'.join([*lines, '', note+simulated]))
 
 # %% ../../nbs/study/study.ipynb #7c8c67ee
 @patch
@@ -191,13 +190,13 @@ def plot_signals(self:Study,
 # %% ../../nbs/study/study.ipynb #74789ea9
 @patch
 def plot_curves(self:Study):
-    "Draw the validation macro-F1 of every classifier that was trained here, with the first budget and seed"
+    "Draw the training loss of every network that was trained here, with the first budget and seed"
     _,ax = plt.subplots(figsize=(4.6,3))
     for run,c in self.curves.items():
         if (run.n,run.seed)!=(self.settings.n[0],self.settings.seeds[0]): continue
         style = dict(color=COLORS[run.method], ls='--' if run.mode=='linear' else '-')
-        ax.plot(np.arange(1,len(c)+1), c.macro_f1, label=f'{NAMES[run.method]}, {run.mode}', **style)
-    ax.set(title='classifiers', xlabel='epoch', ylabel='validation macro-F1')
+        ax.plot(np.arange(1,len(c)+1), c.train_loss, label=f'{NAMES[run.method]}, {run.mode}', **style)
+    ax.set(title='classifiers', xlabel='epoch', ylabel='training loss')
     if ax.lines: ax.legend(fontsize=7)
     return ax
 
