@@ -30,24 +30,6 @@ def test_readme_is_the_index():
     assert r.returncode==0, r.stderr
     for c in read_nb(NBS/'index.ipynb')['cells']: assert 'echo: false' in source(c) or '#| hide' in source(c) or source(c).split('\n')[-1].split('](')[0].strip() in readme()
 
-def test_front_page_numbers_are_the_rows():
-    "Each score of the front page's table from the rows of the study; bold is ahead after correction for its fourteen comparisons"
-    from galaxy_ssl.study.results import load_rows, paired_differences
-    rows = load_rows(NBS/'pages'/'real_galaxies.csv')
-    rows = rows[rows.preset=='best']
-    d = paired_differences(rows, level=1-.05/14)
-    d = d[d.method=='simclr']
-    assert len(d)==14
-    sure = {(o.survey,o.n,o.method,o.mode) for o in d.itertuples() if o.low>0}
-    assert len(sure)==3
-    def cell(n, method, mode):
-        g = rows[(rows.survey=='sdss_gz1.h5')&(rows.n==n)&(rows.method==method)&(rows['mode']==mode)].macro_f1
-        text = f'{g.mean():.3f}'+(f' ± {g.std():.3f}' if g.nunique()>1 else '')
-        return f'**{text}**' if ('sdss_gz1.h5',n,method,mode) in sure else text
-    columns = (('baseline','supervised'),('simclr','linear'),('simclr','finetune'))
-    for n in (3,30,300,0): assert f"| {n or 'all'} | {' | '.join(cell(n,*c) for c in columns)} |" in readme()
-    assert set(rows[rows.survey=='sdss_gz1.h5'].test_images)=={1054} and '1,054 test images' in readme()
-
 def test_readme_links_lead_somewhere():
     for o in re.findall(r'\]\((?!https?:|#|mailto:)([^)#]+)', readme()): assert (ROOT/o).exists(), o
 
