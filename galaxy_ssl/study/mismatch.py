@@ -211,14 +211,6 @@ def _cost(preds, same, targs, k)->dict:
     low,high,_ = intervals.student_interval(share, error/(f-chance), df) if f>chance else [np.nan]*3
     return dict(line, share=share, share_low=low, share_high=high, images=change.images, seeds_error=change.seeds)
 
-# %% ../../nbs/pages/mismatch.ipynb #3f96852f
-def _holm(p)->np.ndarray:
-    "Corrected p of each of several comparisons (Holm 1979)"
-    p,order = np.asarray(p),np.argsort(p)
-    out = np.empty(len(p))
-    out[order] = np.maximum.accumulate(p[order]*np.arange(len(p),0,-1)).clip(max=1)
-    return out
-
 # %% ../../nbs/pages/mismatch.ipynb #4842178c
 def _predictions(g, base, k)->dict: # camera -> (S,N)
     "Predictions of one line's classifiers, by camera, in the order of the seeds"
@@ -245,7 +237,7 @@ def mismatch_costs(
         preds = _predictions(g, base, k)
         costs = [dict(camera=c, **names.loc[c], **_cost(p, preds[base], targs, k)) for c,p in preds.items()]
         df = pd.DataFrame(costs).assign(method=method, mode=mode, n=n, seeds=len(preds[base]), holm=1.)
-        df.loc[df.camera!=base,'holm'] = _holm(df.p[df.camera!=base])
+        df.loc[df.camera!=base,'holm'] = intervals.holm(df.p[df.camera!=base])
         lines.append(df)
     df = pd.concat(lines, ignore_index=True)
     return df.set_index(['method','mode','n','seeds','camera']).reset_index()

@@ -58,7 +58,10 @@ def check_label_rule(
     out_dir # folder of results.csv; None: rows are in memory only
 ):
     "Refuse a folder with rows of earlier versions, whose budgets left out the labels of the validation split"
-    old = pd.DataFrame() if out_dir is None else load_rows(out_dir)
+    if out_dir is not None: _refuse_earlier(load_rows(out_dir), out_dir)
+
+def _refuse_earlier(old, out_dir):
+    "An error if these rows of a folder are of earlier versions"
     if not len(old) or (old.label_rule!='validation').all(): return
     raise ValueError(f"{Path(out_dir)/'results.csv'} holds rows of an earlier version, whose budgets left out the "
                      "validation labels that were used; name another `out_dir` or move the file away")
@@ -73,9 +76,8 @@ def save_rows(
     out.mkdir(parents=True, exist_ok=True)
     f = out/'results.csv'
     with FileLock(str(out/'.results.lock')):
-        new = pd.DataFrame(rows)
-        if 'label_rule' in new: check_label_rule(out)
-        old = load_rows(f)
+        old,new = load_rows(f),pd.DataFrame(rows)
+        if 'label_rule' in new: _refuse_earlier(old, out)
         if len(old): new = pd.concat([old[~old.key.isin(new.key)],new], ignore_index=True)
         with atomic_path(f) as tmp: new.to_csv(tmp, index=False)
     return f

@@ -21,7 +21,7 @@ from ..data import SurveyDL, sample_budget, survey_dls
 from ..augment import make_pipeline
 from ..baseline import LogitAdjustment, classifier_learner, fit_logistic
 from .fewlabels import PseudoLabels, choose_penalty, fit_frozen, shares_adjustment
-from .nolabels import adapt_shares, simulated_examples
+from .nolabels import simulated_examples
 from .pretrain import LEARNERS, Pretraining, SplitSurvey, best_epoch
 from .results import label_budget
 from .settings import NO_LABELS, Run
@@ -257,9 +257,8 @@ def _adapted(self:Classifiers, trained)->Trained:
     own = self.data.own
     idx = np.r_[own.splits.train,own.survey.unlabelled]
     idx = np.sort(np.random.default_rng(0).permutation(idx)[:4000])
-    shares = adapt_shares(trained.scores(own.name, idx))
-    log_prior = (shares*len(shares)).log().float()
-    return trained._replace(adjustment=LogitAdjustment(log_prior, tau=self.data.training['no_labels']['adapt']))
+    tau = self.data.training['no_labels']['adapt']
+    return trained._replace(adjustment=shares_adjustment(trained.scores(own.name, idx), tau, pull=0.))
 
 # %% ../../nbs/study/runs.ipynb #16e1906e
 _POOL = 4000 # unlabelled images that features are computed of; a network reads the first 500
