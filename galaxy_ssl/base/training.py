@@ -235,12 +235,19 @@ def _read(self:Checkpoint):
         return s if s['n_epoch']==self.n_epoch else None
     except (OSError,RuntimeError,EOFError,ValueError,KeyError,TypeError,pickle.UnpicklingError): return None
 
+# %% ../../nbs/base/training.ipynb #dd9bbeaa
+def _beside(state, params):
+    "What an optimiser knows of each parameter, on the device of that parameter"
+    there = lambda o, p: o.to(p.device) if isinstance(o, Tensor) else o
+    return [{k:there(v, p) for k,v in s.items()} for s,p in zip(state, params)]
+
 # %% ../../nbs/base/training.ipynb #6bedf9cb
 @patch
 def _restore(self:Checkpoint, s):
     "Take up what an interrupted training had come to"
     self.model.load_state_dict(s['model'])
-    self.opt.load_state_dict(dict(state=s['opt'], hypers=self.opt.state_dict()['hypers']))
+    state = _beside(s['opt'], [p for p,*_ in self.opt.all_params()])
+    self.opt.load_state_dict(dict(state=state, hypers=self.opt.state_dict()['hypers']))
     for c in self.learn.cbs: c.__dict__.update(s['callbacks'].get(c.name,{}))
     loss = self.recorder.smooth_loss
     loss.count,loss.val = s['smooth']

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['atomic_path', 'say', 'one_at_a_time', 'no_space', 'n_cores', 'bar', 'StatusLine', 'mins', 'check_int', 'check_share',
-           'as_list', 'part_paths', 'as_paths', 'digest', 'sha256_file', 'md_table', 'sentence']
+           'as_list', 'part_paths', 'as_paths', 'need', 'digest', 'sha256_file', 'md_table', 'sentence']
 
 # %% ../../nbs/base/utils.ipynb #065b1b49
-import ast, errno, hashlib, io, json, os, re, shutil, sys, time
+import ast, errno, hashlib, importlib, io, json, os, re, shutil, sys, time
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
@@ -207,6 +207,17 @@ def as_paths(
     try: r = ast.literal_eval(v.strip())
     except (ValueError,SyntaxError): r = part_paths(re.sub(r'^\s*[\[(](.*)[\])]\s*$', r'\1', v))
     return [str(o).strip().strip('\'"') for o in (r if isinstance(r,(list,tuple)) else parts) if o!='']
+
+# %% ../../nbs/base/utils.ipynb #f2d93e16
+def need(
+    module:str, # name of the module, such as bokeh.plotting
+    what:str    # what it is for, as the error has it
+):              # the module
+    "Import a library of the extra `catalog`, or an error that says how to install it"
+    try: return importlib.import_module(module)
+    except ImportError as e:
+        raise ImportError(f"{what} needs {module.split('.')[0]}, which cannot be imported ({e}); "
+                          "install it by pip install 'galaxy_ssl[catalog]'") from None
 
 # %% ../../nbs/base/utils.ipynb #8551cc15
 def digest(
