@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from torch import Tensor, nn
 from torch.nn import functional as F
+from .preprocess import PreparedEncoder, Preprocess, prepared
 from .utils import atomic_path, check_int, sha256_file
 
 # %% ../../nbs/base/encoders.ipynb #4f38ae5f
@@ -45,20 +46,25 @@ def _check_arch(arch):
     raise ValueError(f"`arch` must be a name that timm knows (such as {near}), got '{arch}'")
 
 # %% ../../nbs/base/encoders.ipynb #f617599a
-def _make_net(arch, in_chans, size):
+def _make_net(arch, in_chans, size, args=None, weights=None):
     "An architecture of timm for images of this size, and whether it was made for it"
     import timm
-    kw = dict(pretrained=False, num_classes=0, in_chans=in_chans)
+    kw = dict(args or {}, num_classes=0, in_chans=in_chans, pretrained=weights is not None)
+    if weights is not None:
+        kw['pretrained_cfg_overlay'] = dict(state_dict=weights, num_classes=0, input_size=(in_chans,size or 1,size or 1))
+    if size is not None: kw.pop('img_size',None)
     if arch.startswith('resnet'): kw['zero_init_last'] = False
     sized = size is not None and getattr(timm.get_pretrained_cfg(arch), 'fixed_input_size', False)
     try:
         if sized: return timm.create_model(arch, img_size=size, **kw),True
     except TypeError: pass                   # an architecture without such an argument
     except Exception as e:
+        if weights is not None: raise
         raise ValueError(f"`arch` '{arch}' has no version for images of {size} px; "
                          "try a multiple of 32, or another architecture") from e
     try: return timm.create_model(arch, **kw),False
     except Exception as e:
+        if weights is not None: raise
         raise ValueError(f"`arch` '{arch}' cannot be made as an encoder of {in_chans} bands without a last layer; "
                          "try another, such as resnet18") from e
 
@@ -67,17 +73,21 @@ def create_encoder(
     arch:str='resnet18',   # architecture, any name that timm knows
     stem:str='imagenet',   # first layer: 'imagenet', 'half' or 'small'
     in_chans:int=3,        # bands of an image, at least 1
-    size:int=None          # side of the images, px, for architectures that are made for one; None: their own
+    size:int=None,         # side of the images, px, for architectures that are made for one; None: their own
+    args:dict=None,        # further arguments of timm's model
+    weights:dict=None      # tensors to start from, as timm or the authors of the model keep them; None: random ones
 )->nn.Module:              # (N,in_chans,H,W) float -> (N,num_features) float, with .num_features and .config
     "A randomly initialised encoder that ends in global average pooling (section 3.1.1)"
     if stem not in STEMS: raise ValueError(f"`stem` must be one of {', '.join(STEMS)}, got '{stem}'")
     check_int(in_chans, 'in_chans')
     if size is not None: check_int(size, 'size')
     _check_arch(arch)
-    net,sized = _make_net(arch, in_chans, size)
+    net,sized = _make_net(arch, in_chans, size, args, weights)
+    net.pretrained_cfg = net.default_cfg = {k:v for k,v in net.pretrained_cfg.items() if k!='state_dict'}
     net.num_features = getattr(net,'head_hidden_size',None) or net.num_features  # what it gives without its last layer
     net.config = dict(arch=arch, stem=stem, in_chans=in_chans, num_features=net.num_features)
     if sized: net.config['size'] = size
+    if args: net.config['args'] = args
     _set_stem(net, stem, in_chans)
     return net
 
@@ -160,7 +170,8 @@ def _encoder_paths(path):
 # %% ../../nbs/base/encoders.ipynb #cdc72b15
 def _tensors(encoder, half):
     "An encoder's tensors by name; `half`: those of two and more dimensions in half precision"
-    r = {k:v.detach().cpu().contiguous() for k,v in encoder.state_dict().items()}
+    net = encoder.net if isinstance(encoder,PreparedEncoder) else encoder
+    r = {k:v.detach().cpu().contiguous() for k,v in net.state_dict().items()}
     for k,v in r.items():
         if not half or v.ndim<2 or not v.is_floating_point(): continue
         r[k] = v.half()
@@ -170,7 +181,7 @@ def _tensors(encoder, half):
     return r
 
 # %% ../../nbs/base/encoders.ipynb #daf2089a
-FORMAT = 1   # raise it where earlier versions of the package could not read the files, or would read them wrongly
+FORMAT = 2   # raise it where earlier versions of the package could not read the files, or would read them wrongly
 
 # %% ../../nbs/base/encoders.ipynb #0d771fda
 def save_encoder(
@@ -189,7 +200,8 @@ def save_encoder(
     weights, about = _encoder_paths(path)
     with atomic_path(weights) as tmp: tmp.write_bytes(save(_tensors(encoder, half))) # save_file lets nobody else read
     dtype = torch.half if half else next(encoder.parameters()).dtype
-    info = dict(format=FORMAT, **encoder.config, dtype=str(dtype).removeprefix('torch.'), made=meta, versions=versions(),
+    form = 2 if 'preprocess' in encoder.config else 1
+    info = dict(format=form, **encoder.config, dtype=str(dtype).removeprefix('torch.'), made=meta, versions=versions(),
                 sha256=sha256_file(weights).hexdigest(),
                 created=datetime.now(timezone.utc).isoformat(timespec='seconds'))
     text = json.dumps(info, indent=1, sort_keys=True)
@@ -231,23 +243,35 @@ def encoder_info(
     if missing: raise ValueError(f"{about} lacks {', '.join(missing)}; {_again(path)}")
     return info
 
+# %% ../../nbs/base/encoders.ipynb #667e8867
+def _with_preprocess(net, info, about):
+    "A network behind the preprocessing that it was saved with, if there was one"
+    if 'preprocess' not in info: return net
+    try: enc = prepared(net, Preprocess(**info['preprocess']))
+    except (TypeError,ValueError) as e:
+        raise ValueError(f"the preprocessing in {about} cannot be made ({e}); "
+                         "expected what `save_encoder` wrote") from None
+    if 'source' in info: enc.config['source'] = info['source']
+    return enc
+
 # %% ../../nbs/base/encoders.ipynb #60d122fe
 def load_encoder(
     path         # an encoder saved by save_encoder, with or without a suffix, or a name in SHIPPED, such as 'simulated'
 )->nn.Module:    # as create_encoder returns it, float32, in eval mode, with .info
     "Load an encoder bit for bit; no code in the files is ever run"
     from safetensors.torch import load_file
-    weights, info = _encoder_paths(path)[0], encoder_info(path)
+    (weights,about),info = _encoder_paths(path),encoder_info(path)
     if sha256_file(weights).hexdigest()!=info['sha256']:
         raise ValueError(f"{weights} does not belong to its .json or is damaged: "
                          f"its SHA-256 is not the recorded {str(info['sha256'])[:12]}…; {_again(path)}")
     with torch.device('meta') if _ships(path) else nullcontext():
-        enc = create_encoder(info['arch'], info['stem'], info['in_chans'], info.get('size'))
+        enc = create_encoder(info['arch'], info['stem'], info['in_chans'], info.get('size'), info.get('args'))
     tensors = {k:v.float() if v.is_floating_point() else v for k,v in load_file(weights).items()}
     try: enc.load_state_dict(tensors, strict=True, assign=_ships(path))
     except RuntimeError as e:
         raise ValueError(f"{weights} does not hold the weights of the {info['arch']} of timm {versions()['timm']}; "
                          f"it was written with timm {info.get('versions',{}).get('timm')}, install that version") from e
+    enc = _with_preprocess(enc, info, about)
     enc.info = info
     return enc.eval()
 

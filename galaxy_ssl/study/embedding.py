@@ -11,7 +11,7 @@ from fastai.basics import show_images
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from torch import Tensor
 from ..base.style import OKABE_ITO, plain
-from .probes import nearest
+from .probes import nearest_rows
 from ..survey.survey import Survey
 
 # %% ../../nbs/study/embedding.ipynb #c4610734
@@ -25,7 +25,7 @@ def neighbours(
     last,wrong = len(feats)-1,q[(q<0)|(q>=len(feats))]
     if not 1<=k<=last: raise ValueError(f"`k` must be from 1 to {last}, one less than the galaxies, got {k}")
     if len(wrong): raise ValueError(f"`query` must be from 0 to {last}, got {wrong[0]}")
-    sims,idx = nearest(feats, feats[q], k, own=q)
+    sims,idx = nearest_rows(feats, feats[q], k, own=q)
     return idx,sims
 
 # %% ../../nbs/study/embedding.ipynb #5c6fde72

@@ -16,10 +16,12 @@ from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from ..base.encoders import create_encoder, has_fast_bf16
+from ..base.hub import given_encoder
+from ..base.names import is_encoder_name
 from ..base.utils import as_list, as_paths, atomic_path, bar, digest, mins, part_paths
 from .figures import plot_augmentation_heatmap, plot_label_budget, plot_transfer
 from .paper import COLOR_ORDERS, PAIRS
-from .presets import read_preset
+from .presets import pretrain_seeds, read_preset
 from .pretrain import LEARNERS, pretrain_epochs
 from .results import ResultsTable, color_order_table, load_rows, paper_table, results_table, transfer_table
 from .rows import find_rows, run_settings
@@ -42,7 +44,9 @@ def _kept_preset(preset, out_dir)->str:
     "A preset that papermill can pass: its name, or a file of its settings in `out_dir`"
     settings = read_preset(preset)[1]
     if not isinstance(preset,dict): return str(preset)
-    f = Path(out_dir)/'presets'/f'custom-{digest(settings,8)}.json'
+    plain,seeds = pretrain_seeds(settings)
+    name = digest(plain,8)+(f".seed{'-'.join(map(str,seeds))}" if any(seeds) else '')
+    f = Path(out_dir)/'presets'/f'custom-{name}.json'
     if not f.exists():
         f.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(f) as tmp: tmp.write_text(json.dumps(settings, indent=1))
@@ -91,15 +95,17 @@ def training_speed(
 )->float:                 # images per second, forward and backward
     "How fast this machine trains an encoder"
     dev,like = default_device(),dict(memory_format=torch.channels_last)
-    enc,x = create_encoder(arch, stem).to(dev).to(**like),torch.rand(64,3,size,size,device=dev).contiguous(**like)
+    n = max(2, min(64, 64*64**2//size**2))                     # images, fewer where they are large
+    enc = create_encoder(arch, stem, size=size).to(dev).to(**like)
+    x = torch.rand(n,3,size,size,device=dev).contiguous(**like)
     def step():
         with torch.autocast(dev.type, dtype=torch.bfloat16, enabled=has_fast_bf16(dev)): loss = enc(x).float().mean()
         loss.backward()
         loss.item()
     step()
-    start,n = time.time(),0
-    while time.time()-start<seconds: step(); n += 1
-    return n*len(x)/(time.time()-start)
+    start,steps = time.time(),0
+    while time.time()-start<seconds: step(); steps += 1
+    return steps*n/(time.time()-start)
 
 # %% ../../nbs/study/grid.ipynb #ac41471a
 class Plan:
@@ -134,9 +140,13 @@ def _encoders(self:Plan)->dict: # path -> study, method
 
 # %% ../../nbs/study/grid.ipynb #254ba3d5
 @patch
-def _speed(self:Plan, s):
+def _speed(self:Plan, s, given=''):
+    "Images per second of a study's own architecture, or of an encoder from elsewhere"
     cfg = s.data.training
-    return training_speed(cfg['arch'], cfg['stem'], s.size)
+    if not given: return training_speed(cfg['arch'], cfg['stem'], s.size)
+    enc = given_encoder(given)[0]
+    sides = enc.config.get('preprocess',{}).get('size') or [enc.config.get('size') or s.size]
+    return training_speed(enc.config['arch'], enc.config['stem'], sides[0])
 
 @patch
 def encoder_seconds(self:Plan,
@@ -146,7 +156,8 @@ def encoder_seconds(self:Plan,
     "Estimated time of a pre-training"
     if s.pretraining.ships(method): return 0.
     n = s.pretraining.source(method)[0]
-    return 2*pretrain_epochs(s.data.training[method], n)*n/self._speed(s)
+    cfg = s.data.training[method]
+    return 2*pretrain_epochs(cfg, n)*n/self._speed(s, cfg.get('start',''))
 
 # %% ../../nbs/study/grid.ipynb #df4d3547
 @patch
@@ -166,7 +177,8 @@ def run_seconds(self:Plan,
     if run.mode=='none': return 1.
     known = self._known_seconds(s, run)
     if known is not None: return known
-    cfg,speed,reads = s.data.training[run.mode],self._speed(s),3        # three images are read in the time that one trains
+    given = run.method if is_encoder_name(run.method) else ''
+    cfg,speed,reads = s.data.training[run.mode],self._speed(s, given),3        # three images are read in the time that one trains
     tta,train,valid = cfg.get('tta',1),run.n*len(s.survey.classes) or len(s.splits.train),len(s.splits.valid)
     if run.n==NO_LABELS: train,valid = s.data.training['no_labels']['images'],s.data.training['no_labels']['images']//10
     drawn = train+valid if run.n==NO_LABELS else 0                      # drawing takes about as long as training

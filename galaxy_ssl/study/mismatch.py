@@ -17,7 +17,7 @@ from ..survey.catalogue import CLASSES
 from ..survey.galaxies import INSTRUMENTS, Instrument, draw_galaxies
 from ..survey.simulate import observe
 from . import intervals
-from .pretrain import LEARNERS, SplitSurvey
+from .pretrain import SplitSurvey, is_made
 from .rows import run_settings
 from .settings import parse_names
 from .study import Study
@@ -156,7 +156,7 @@ def _rows(study, run, files, differences)->list:
 # %% ../../nbs/pages/mismatch.ipynb #cf4be7ad
 def _key(study, run, cameras)->str:
     "A digest of everything that the rows of a classifier depend on"
-    made = study.pretraining.key(run.method) if run.method in LEARNERS else ''
+    made = study.pretraining.key(run.method) if is_made(run.method) else ''
     return digest([study.survey.fingerprint, run, run_settings(study.data,run), made, galaxy_ssl.__version__,
                    {k:asdict(c) for k,c in cameras.items()}])
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['load_rows', 'check_label_rule', 'save_rows', 'as_frame', 'ResultsTable', 'results_table', 'paired_differences',
-           'paper_table', 'verdict', 'pair_table', 'color_order_table', 'transfer_table']
+           'paper_table', 'verdict', 'pair_table', 'color_order_table', 'transfer_table', 'NAMES', 'has_seen',
+           'label_budget']
 
 # %% ../../nbs/study/results.ipynb #d6201961
 import io, json, math, numpy as np, pandas as pd, warnings
@@ -16,6 +17,9 @@ from .intervals import covers, crossed_interval, holm, large_classes, large_macr
 from .marks import NAMES, explain_marks, has_seen, label_budget, marks_of, method_name
 from .paper import COLOR_OPS, COLOR_ORDERS, PAPER
 from .settings import NO_LABELS, budget_name, is_pretrained
+
+# %% ../../nbs/study/results.ipynb #1dcf9012
+_all_ = ['NAMES', 'has_seen', 'label_budget']
 
 # %% ../../nbs/study/results.ipynb #d78ce2b2
 _NEEDED = {'key','survey','n','method','mode','seed','macro_f1'}

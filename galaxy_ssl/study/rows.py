@@ -11,12 +11,24 @@ from fastai.basics import default_device
 from functools import lru_cache
 from pathlib import Path
 from ..base.encoders import has_fast_bf16, versions
+from ..base.hub import given_encoder
+from ..base.names import is_encoder_name
 from ..base.metrics import Evaluation, macro_f1_error
 from ..base.utils import digest
 from ..data import budget_counts, sample_budget
-from .pretrain import LEARNERS, SIMULATED, Pretraining, StudyData
-from .runs import Trained, simulated_budget
+from .presets import without_seed
+from .pretrain import LEARNERS, SIMULATED, Pretraining, StudyData, is_made
+from .runs import Trained, simulated_budget, usable_stages
 from .settings import NO_LABELS, Run
+
+# %% ../../nbs/study/rows.ipynb #a349aea1
+def _of_encoder(settings, name, size)->dict:
+    "Settings of a run with an encoder from elsewhere"
+    enc = given_encoder(name)[0]
+    frozen = settings.get('linear')
+    if frozen: settings['linear'] = {**frozen, 'stages':usable_stages(enc, frozen.get('stages',1))}
+    kept = {k:v for k,v in settings.items() if k not in ('arch','stem','pretrain_size')}
+    return dict(kept, encoder={k:v for k,v in enc.config.items() if k!='source'})
 
 # %% ../../nbs/study/rows.ipynb #a9f02ae0
 def run_settings(
@@ -28,6 +40,8 @@ def run_settings(
     keys = ['arch','stem','size','pretrain_size',run.method,run.mode]
     if {'probe_first','pseudo'}&set(training.get(run.mode,{})): keys.append('linear')
     settings = {k:training[k] for k in keys if k in training}
+    if run.method in LEARNERS: settings[run.method] = without_seed(settings[run.method])
+    if is_encoder_name(run.method): settings = _of_encoder(settings, run.method, data.size)
     if run.n==NO_LABELS: settings.update(no_labels=training['no_labels'], class_map=data.recipes())
     return json.dumps(settings, sort_keys=True, default=str)
 
@@ -84,7 +98,7 @@ def _machine(run)->dict:
 # %% ../../nbs/study/rows.ipynb #360c58b6
 def _pool_name(data, method)->str:
     "What a method is pre-trained on"
-    return SIMULATED if method=='simulated' else data.pool_label
+    return SIMULATED if method=='simulated' else '' if is_encoder_name(method) else data.pool_label
 
 # %% ../../nbs/study/rows.ipynb #ee356dcb
 def make_row(
@@ -100,7 +114,8 @@ def make_row(
     made,s,adjustment = made or {},data.settings,trained.adjustment
     pool = _pool_name(data, run.method) if made else ''
     row = dict(survey=data.own.label, simulated=data.own.survey.simulated, **run._asdict(), preset=data.preset,
-               label_rule=LABEL_RULE, labels_used=trained.labels_used, encoder_seed=made.get('seed',0), size=data.size, unlabelled=pool, views=s.views if run.method=='simclr' else '',
+               label_rule=LABEL_RULE, labels_used=trained.labels_used, encoder_seed=made.get('seed',0),
+               size=data.size, unlabelled=pool, views=s.views if run.method=='simclr' else '',
                test_survey=test_survey, accuracy=ev['accuracy'], macro_f1=ev['macro_f1'],
                macro_f1_error=macro_f1_error(ev['confusion']), f1=_by_class(ev['f1'], ev['classes']), valid_macro_f1=trained.valid_macro_f1,
                **_images(data, run, ev), predictions=ev.get('predictions',''), targets=ev.get('targets',''),
@@ -108,8 +123,9 @@ def make_row(
                epochs=trained.epochs, best_epoch=trained.best_epoch, seconds=round(seconds,1), **_pretraining(made),
                confusion=json.dumps(ev['confusion']), data=data.own.survey.fingerprint, encoder=made.get('key',''),
                settings=run_settings(data, run), **_machine(run))
-    row['recipe'] = digest([row[k] for k in ('size','data','encoder','settings','version')])
-    ident = ('survey',*Run._fields,'preset','unlabelled','views','test_survey','recipe')
+    row['recipe'] = digest([row['size'], row['data'], made.get('kind',row['encoder']), row['settings'], row['version']])
+    ident = ['survey',*Run._fields,'preset','unlabelled','views','test_survey','recipe']
+    if row['encoder_seed']: ident.append('encoder_seed')
     return dict(key=digest([row[k] for k in ident]), **row)
 
 # %% ../../nbs/study/rows.ipynb #69345946
@@ -123,7 +139,7 @@ def find_rows(
     data = pretraining.data
     depends = dict(run._asdict(), data=data.own.survey.fingerprint, settings=run_settings(data, run),
                    version=galaxy_ssl.__version__, label_rule=LABEL_RULE)
-    if run.method in LEARNERS: depends.update(unlabelled=_pool_name(data,run.method), encoder=pretraining.key(run.method))
+    if is_made(run.method): depends.update(unlabelled=_pool_name(data,run.method), encoder=pretraining.key(run.method))
     if run.method=='simclr': depends['views'] = data.settings.views
     found = rows[np.logical_and.reduce([rows[k]==v for k,v in depends.items()])]
     wanted = ['',*(Path(o).name for o in data.settings.test_surveys)]

@@ -12,19 +12,21 @@ from fastcore.basics import patch
 from pathlib import Path
 from ..base.encoders import has_fast_bf16
 from ..base import metrics
+from ..base.names import is_encoder_name
 from ..base.training import reproducible
 from ..base.utils import md_table
 from ..data import survey_dls
 from ..augment import make_pipeline
 from ..simclr import SimCLR
 from .. import autoencoder
-from .pretrain import LEARNERS, Pretraining, StudyData
+from .pretrain import Pretraining, StudyData, is_made
 from . import probes, results
-from .figures import COLORS
-from .results import NAMES, ResultsTable, check_label_rule, load_rows, results_table, save_rows
+from .figures import method_color
+from .marks import method_name
+from .results import ResultsTable, check_label_rule, load_rows, results_table, save_rows
 from .rows import find_rows, make_row
 from .runs import Classifiers
-from .settings import METHODS, NO_LABELS, StudySettings, budget_name, parse_run, takes_settings
+from .settings import NO_LABELS, StudySettings, budget_name, is_pretrained, modes_of, parse_run, takes_settings
 
 # %% ../../nbs/study/study.ipynb #7a57cb3c
 class Study:
@@ -70,13 +72,13 @@ def _repr_markdown_(self:Study):
 @patch
 def run_one(self:Study,
     n:int|str,   # labels per class; 0 for all, none for no label
-    method:str,  # name in METHODS
+    method:str,  # name in METHODS, or of an encoder from elsewhere
     mode:str,    # one of the method's modes
     seed:int=0   # of the labels drawn, the weights and the batches
 )->dict:         # a flat row
     "Train one classifier, and read it on the test split and on those of `test_surveys`, which give rows of their own"
     run = parse_run(n, method, mode, seed)
-    made = self.pretrain(method).info['made'] if method in LEARNERS else None
+    made = self.pretrain(method).info['made'] if is_made(method) else None
     start,rows = time.time(),[]
     trained = self.classifiers.train(run)
     for name in (self.settings.survey,*self.settings.test_surveys):
@@ -93,7 +95,7 @@ def run_one(self:Study,
 def run_experiment(
     survey,       # name in SURVEYS, or a path
     n:int|str,    # labels per class; 0 for all, none for no label
-    method:str,   # majority, random, baseline, simclr, autoencoder or simulated
+    method:str,   # majority, random, baseline, simclr, autoencoder, simulated, or the name of an encoder from elsewhere
     mode:str,     # none (majority), supervised (baseline), linear or finetune
     seed:int=0,   # of the labels drawn, the weights and the batches
     **kwargs
@@ -114,7 +116,7 @@ def _recall(self:Study, run, row):
 # %% ../../nbs/study/study.ipynb #d6322173
 @patch
 def run(self:Study,
-    method:str=None  # name in METHODS; None: all that were asked for
+    method:str=None  # name in METHODS, or of an encoder from elsewhere; None: all that were asked for
 )->ResultsTable:
     "Run those of one method, or of all, that are not in `out_dir` yet, and show their rows"
     from IPython.display import Markdown
@@ -123,20 +125,30 @@ def run(self:Study,
         found = find_rows(old, self.pretraining, run)
         rows.append(self._recall(run, found.iloc[0].to_dict()) if len(found) else self.run_one(*run))
     if rows: return results_table(rows)
-    counts = method in self.methods and METHODS[method]==('none',)
+    counts = method in self.methods and modes_of(method)==('none',)
     return Markdown(f"*{method} {'has nothing to count without labels' if counts else 'was not asked for'}*")
+
+# %% ../../nbs/study/study.ipynb #97c38038
+@patch
+def run_given(self:Study)->ResultsTable:
+    "Run those of the encoders from elsewhere that were asked for, and show their rows"
+    from IPython.display import Markdown
+    given = [m for m in self.methods if is_encoder_name(m)]
+    if not given: return Markdown('*no encoder from elsewhere was asked for*')
+    for m in given: self.run(m)
+    return results_table([r for r in self.rows if r['method'] in given])
 
 # %% ../../nbs/study/study.ipynb #1c9610fa
 @patch
 def classify(self:Study,
     n:int|str,   # labels per class; 0 for all, none for no label
-    method:str,  # name in METHODS, but majority
+    method:str,  # name in METHODS, but majority, or of an encoder from elsewhere
     mode:str,    # one of the method's modes
     seed:int=0,  # of the labels drawn, the weights and the batches
     idx=None     # numbers of the images to classify; None: those without a label
 )->pd.DataFrame: # a line per image, the surest first: number, id, class, probability, and the probability of each class
     "Classify images with a classifier of this study, which is trained once more, to the same weights"
-    if method=='majority' or mode not in METHODS.get(method,()):
+    if method=='majority' or mode not in modes_of(method):
         raise ValueError("`method` and `mode` must be a classifier such as 'simclr' and 'finetune', "
                          f"got '{method}' and '{mode}'")
     s,name = self.survey,self.settings.survey
@@ -148,6 +160,18 @@ def classify(self:Study,
     df = pd.DataFrame({'id':[s.ids[i] for i in idx], 'class':[s.classes[c] for c in p.argmax(1)]}, index=idx)
     df = df.assign(probability=p.max(1))
     return df.assign(**{c:p[:,k] for k,c in enumerate(s.classes)}).sort_values('probability', ascending=False)
+
+# %% ../../nbs/study/study.ipynb #34470b38
+@patch
+def classifier(self:Study,
+    method:str=None, # name of a method; None: any but the majority class
+    mode:str=None,   # supervised, linear or finetune; None: any
+    n=None,          # labels per class, 0 for all; None: any
+    seed:int=None    # of the run; None: any
+):                   # GalaxyClassifier, whose .made_ says how it was chosen
+    "The best row of this study, or a named one, as a classifier to keep"
+    from galaxy_ssl.catalog.classifier import GalaxyClassifier
+    return GalaxyClassifier.from_study(self, method, mode, n, seed)
 
 # %% ../../nbs/study/study.ipynb #74028d2e
 @patch
@@ -184,7 +208,7 @@ def plot_signals(self:Study,
     if method not in self.encoders: return None
     made = self.encoders[method].info['made']
     if 'log' not in made: return None                     # it ships with the package
-    title = f"{NAMES[method]} on {made['pool']}{self._tag()}; probes on {made['watched']}"
+    title = f"{method_name(method)} on {made['pool']}{self._tag()}; probes on {made['watched']}"
     return probes.plot_signals(made['log'], title)
 
 # %% ../../nbs/study/study.ipynb #74789ea9
@@ -194,8 +218,8 @@ def plot_curves(self:Study):
     _,ax = plt.subplots(figsize=(4.6,3))
     for run,c in self.curves.items():
         if (run.n,run.seed)!=(self.settings.n[0],self.settings.seeds[0]): continue
-        style = dict(color=COLORS[run.method], ls='--' if run.mode=='linear' else '-')
-        ax.plot(np.arange(1,len(c)+1), c.train_loss, label=f'{NAMES[run.method]}, {run.mode}', **style)
+        style = dict(color=method_color(run.method), ls='--' if run.mode=='linear' else '-')
+        ax.plot(np.arange(1,len(c)+1), c.train_loss, label=f'{method_name(run.method)}, {run.mode}', **style)
     ax.set(title='classifiers', xlabel='epoch', ylabel='training loss')
     if ax.lines: ax.legend(fontsize=7)
     return ax
@@ -217,11 +241,11 @@ def plot_confusion(self:Study):
     "Confusion matrices of training from scratch and of the best pre-trained classifier"
     first = {k:v for k,v in self.evals.items() if (k.n,k.seed)==(self.settings.n[0],self.settings.seeds[0])}
     show = [k for k in first if k.method=='baseline']
-    fair = [k for k in first if k.method in LEARNERS and not (self.survey.simulated and k.method=='simulated')]
+    fair = [k for k in first if is_pretrained(k.method) and not (self.survey.simulated and k.method=='simulated')]
     show += sorted(fair, key=lambda k: first[k]['macro_f1'])[-1:]
     if not show: return None
     fig,axs = plt.subplots(1, len(show), figsize=(5.8*len(show),4.3), squeeze=False)
     for ax,k in zip(axs[0],show):
-        metrics.plot_confusion(first[k], f'{NAMES[k.method]}, {k.mode}{self._tag()}: % of the true class', ax)
+        metrics.plot_confusion(first[k], f'{method_name(k.method)}, {k.mode}{self._tag()}: % of the true class', ax)
     fig.tight_layout()
     return axs[0]
