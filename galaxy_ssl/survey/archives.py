@@ -7,6 +7,7 @@ __all__ = ['is_fits', 'stem_of', 'is_archive', 'is_packed', 'ImageStore', 'file_
 
 # %% ../../nbs/survey/archives.ipynb #3e4a4780
 import bz2, errno, gzip, lzma, os, re, shutil, stat, struct, tarfile, tempfile, zipfile, zlib
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from ..base.utils import no_space
@@ -166,25 +167,48 @@ def _zip_names(infos)->dict: # {name: ZipInfo}
     names = [o.split('\0')[0].replace('\\','/') for o in names]
     return {k:o for k,o in zip(names,infos) if not k.endswith('/')}
 
+# %% ../../nbs/survey/archives.ipynb #7ebc0ac2
+def _zip_row(o)->tuple: return o.header_offset,o.compress_size,o.file_size,o.CRC,o.compress_type
+
+def _unzip_row(f:int, row)->bytes:
+    "The content of a file of a .zip that is open as file number `f`"
+    at,packed,size,crc,how = row
+    head = os.pread(f, 30, at)
+    if head[:4]!=b'PK\3\4': raise zipfile.BadZipFile
+    data = os.pread(f, packed, at+30+sum(struct.unpack('<HH', head[26:])))
+    if how==zipfile.ZIP_DEFLATED: data = zlib.decompressobj(-15).decompress(data, size+1)
+    if len(data)!=size or zlib.crc32(data)!=crc: raise zipfile.BadZipFile
+    return data
+
 # %% ../../nbs/survey/archives.ipynb #fa716fe6
 _link = 'is a link, which an archive may not hold'
 
+def _zip_index(path, z)->tuple: # {name: row}, numbers of all rows, {name: ZipInfo} of what Python is to read, links
+    "Where the files of a .zip are, in little memory"
+    infos = _zip_names(z.infolist())
+    _check_names(path, infos)
+    if any(o.flag_bits&1 for o in infos.values()): raise ValueError(f"{path} is encrypted; unpack it and pass the folder")
+    rare = {k:o for k,o in infos.items() if o.compress_type not in (zipfile.ZIP_STORED,zipfile.ZIP_DEFLATED)}
+    rows = array('Q', (v for o in infos.values() for v in _zip_row(o)))
+    z.filelist.clear()
+    z.NameToInfo.clear()
+    return {k:i for i,k in enumerate(infos)},rows,rare,{k for k,o in infos.items() if stat.S_ISLNK(o.external_attr>>16)}
+
+# %% ../../nbs/survey/archives.ipynb #9a4602c4
 def _open_zip(path)->ImageStore:
     "A .zip of images"
     try: z = zipfile.ZipFile(path)
     except (zipfile.BadZipFile,NotImplementedError,struct.error,UnicodeError): raise _unreadable(path, 'zip') from None
-    infos = _zip_names(z.infolist())
-    _check_names(path, infos)
-    encrypted = any(o.flag_bits&1 for o in infos.values())
-    if encrypted: raise ValueError(f"{path} is encrypted; unpack it and pass the folder")
-    links = {k for k,o in infos.items() if stat.S_ISLNK(o.external_attr>>16)}
+    at,rows,rare,links = _zip_index(path, z)
+    row = lambda o: rows[5*at[o]:5*at[o]+5]
     def read(o):
-        _check_bytes(infos[o].file_size)
-        try: return z.read(infos[o])
+        r = row(o)
+        _check_bytes(r[2])
+        try: return z.read(rare[o]) if o in rare else _unzip_row(z.fp.fileno(), r)
         except NotImplementedError: raise ValueError("is compressed in a way that is not read; unpack the archive") from None
-        except (zipfile.BadZipFile,zlib.error,lzma.LZMAError,EOFError,OSError):
+        except (zipfile.BadZipFile,zlib.error,lzma.LZMAError,EOFError,OSError,struct.error):
             raise ValueError("cannot be unpacked: it is damaged") from None
-    return ImageStore(path, sorted(set(infos)-links), read, lambda o: (infos[o].file_size,infos[o].CRC),
+    return ImageStore(path, sorted(set(at)-links), read, lambda o: tuple(row(o)[2:4]),
                       skipped=[(o,_link) for o in sorted(links)], changed=_watch(z.fp))
 
 # %% ../../nbs/survey/archives.ipynb #d6c92286

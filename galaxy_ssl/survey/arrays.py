@@ -25,7 +25,7 @@ from .matching import columns_named
 from .pixels import read_all
 from .plain import FILE_COLUMNS
 from .slabs import ArraySource
-from .sources import ImageSource
+from .sources import ImageSource, as_lupton, join_readings
 from .survey import Survey, regroup
 
 # %% ../../nbs/survey/arrays.ipynb #6e55642c
@@ -202,8 +202,7 @@ def _ids_key(a, key, n:int)->str:
 # %% ../../nbs/survey/arrays.ipynb #0f5c6c0b
 def _read_ids(a, k, n:int)->list:
     "File names of the images, else their numbers"
-    if k is None: return list(range(n))
-    return [o if isinstance(o,int) else str(o) for o in np.ravel(values(a.data[k])).tolist()]
+    return list(range(n)) if k is None else [o if isinstance(o,int) else str(o) for o in np.ravel(values(a.data[k])).tolist()]
 
 # %% ../../nbs/survey/arrays.ipynb #723940ec
 def _later(read, path, watch:Watch):
@@ -323,7 +322,7 @@ def array_contents(
     **kwargs
 ):                    # Contents
     "Open a file of arrays and find what a survey needs"
-    draw = dict(value_range=value_range, lupton=lupton)
+    draw = dict(value_range=value_range, lupton=as_lupton(lupton))
     with open_arrays(path) as a:
         key,table = find_images(a, images),_labels_kind(a, labels)=='table'
         _check_table_options(path, kwargs, table)
@@ -400,6 +399,15 @@ def made(self:Contents)->dict:
     if own and isinstance(a.h5.get('quality'),h5py.Group): d['quality'] = str(self.path)
     return d
 
+@patch
+def reading(self:Contents,
+    src # see source
+)->dict: # see make_reading; None for simulated images, and for a file that ingest made before it noted it
+    "How the pixels of a source were made"
+    if (attrs := self.arrays.attrs).get('simulated', False): return None
+    if 'plan' not in attrs or self.key!='images': return src.reading()
+    return join_readings(json.loads(attrs.get('reading', 'null')), src.reading())
+
 # %% ../../nbs/survey/arrays.ipynb #62cd8306
 @patch
 def without(self:Contents,
@@ -423,6 +431,7 @@ def survey(self:Contents, size=None, crop=None, name=None, max_bad=.01)->Survey:
     if images is None:
         images,bad,sizes = read_all(src, max_bad)
         made = {} if self.layout else dict(sizes=sizes)
+    if r := self.reading(src): made['reading'] = r
     return Survey(images, name=name or self.path.stem, source=self.path, notes=self.pixel_notes(src), made=made,
                   **self.without(bad))
 

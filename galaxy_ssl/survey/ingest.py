@@ -29,14 +29,15 @@ def _beside(ids, table, notes, skipped, sizes)->dict: # name -> array
 # %% ../../nbs/survey/ingest.ipynb #7b38e936
 def _finisher(found:tuple, ids, table, skipped:list, notes, name, check:bool, **attrs):
     "What to write beside the pixels, once it is known which images were used; `name` gives that of an image"
-    (labels,classes),attrs = found,{k:v for k,v in attrs.items() if v is not None}
+    labels,classes = found
     def finish(used, images, bad, sizes):
         left_out = [*skipped,*((name(i),why) for i,why in bad)]
         data = dict(ans=labels[used], **_beside([ids[i] for i in used], table.iloc[used], notes(), left_out, sizes))
         if check: data |= quality_datasets(image_checks(images), find_duplicates(images))
         note = dict(classes=encode_texts(classes) if classes else np.zeros(0,'S1'))
         if check: note['sha256'] = images_sha256(images)
-        return data,{**note, **attrs}
+        more = {k:v() if callable(v) else v for k,v in attrs.items()}
+        return data,note|{k:v for k,v in more.items() if v is not None}
     return finish
 
 # %% ../../nbs/survey/ingest.ipynb #813ca730
@@ -70,7 +71,8 @@ def _ingest_images(src, dst, sample, seed, max_bad, check, images=None, **kwargs
     s,y,classes,table,skipped,notes = image_source(src, labelled=None, **kwargs)
     s,y,table = _sampled(s, y, table, sample, seed)
     finish = _finisher((y,classes), s.names, table, skipped, lambda: notes, name=s.name, check=check,
-                       crop=kwargs['crop'], source=src.name, lupton=None if s.lupton is None else repr(s.lupton))
+                       crop=kwargs['crop'], source=src.name, lupton=None if s.lupton is None else repr(s.lupton),
+                       reading=lambda: json.dumps(s.reading()))
     plan = [y.tolist(), classes, _table_digest(table), notes, check]
     return write_pixels(s, dst, finish, limit=sample, max_bad=max_bad, plan=plan)
 
@@ -91,7 +93,8 @@ def ingest_array(
     with array_contents(src, labelled=None, **kwargs) as c:
         s,y,classes = c.source(size, crop, workers, copy_of or ''),c.found.labels,c.found.classes
         ids,table = (o() if callable(o) else o for o in (c.ids,c.table))
-        attrs = dict(crop=crop, source=src.name, origin=copy_of or None, simulated=c.arrays.attrs.get('simulated'))
+        attrs = dict(crop=crop, source=src.name, origin=copy_of or None, simulated=c.arrays.attrs.get('simulated'),
+                     reading=lambda: json.dumps(r) if (r := c.reading(s)) else None)
         notes = lambda: c.pixel_notes(s)
         finish = _finisher((y,classes), ids, table, c.skipped, notes, name=c.name, check=check, **attrs)
         plan = [y.tolist(), classes, '' if callable(c.table) else _table_digest(table), c.notes, check]

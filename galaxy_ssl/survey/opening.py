@@ -17,6 +17,7 @@ from .download import data_folder, download_survey
 from .ingest import folder_of_arrays, ingest_array, no_dataset, tell
 from .reading import find_path, image_source, open_images
 from .simulate import SIM_FORMAT
+from .sources import make_reading
 from .survey import Survey, simulate_survey
 
 # %% ../../nbs/survey/opening.ipynb #b2bfc990
@@ -42,7 +43,9 @@ def _open_converted(path:Path, size, crop, labelled, name:str, ident='', folder=
 # %% ../../nbs/survey/opening.ipynb #3042d405
 def _get_published(name:str, size=None, crop=None, labelled=True, root=None)->Survey:
     "A published survey, downloaded and converted once"
-    return _open_converted(download_survey(name, root), size, crop, labelled, name, ident=SURVEYS[name].sha256)
+    s = _open_converted(download_survey(name, root), size, crop, labelled, name, ident=SURVEYS[name].sha256)
+    s.made.setdefault('reading', make_reading(crop, s.images.shape[1])) # of a copy made before this was noted
+    return s
 
 # %% ../../nbs/survey/opening.ipynb #5a742f15
 SIM_LABELLED,SIM_UNLABELLED,SIM_SIZE = 4500,3500,64  # what get_survey('sim_…') simulates: images, images, px

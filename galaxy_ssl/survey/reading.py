@@ -18,7 +18,7 @@ from .fits import Lupton, list_planes, pick_planes
 from .labels import match_labels
 from .pixels import read_all
 from .records import is_parquet
-from .sources import ImageSource
+from .sources import ImageSource, as_lupton
 from .survey import Survey
 from .tables import is_table
 
@@ -101,10 +101,11 @@ def image_source(
     "The images of a folder or archive, with their labels"
     store = open_store(path) if pattern is None else open_store(path, pattern)
     _refuse_options(store, bands, lupton, value_range)
+    asked = bands if isinstance(bands,str) else parse_bands(bands)
     if store.fits: store,bands = _bring_together(store, bands)
     else: store.notes = store.notes+_bands_in_names(store.names)
     m = match_labels(store.names, tables=store.tables, where=str(path), **kwargs)
-    src = ImageSource(store, list(m.names), size=size, crop=crop, lupton=lupton, workers=workers)
+    src = ImageSource(store, list(m.names), size=size, crop=crop, lupton=as_lupton(lupton), workers=workers, bands=asked)
     notes = src.settle_fits(bands) if store.fits else src.settle_pictures(value_range)
     skipped = _without_labels_file(store, kwargs.get('labels'))
     return src,m.labels,m.classes,m.table,skipped+list(m.skipped),store.notes+notes+list(m.notes)
@@ -127,7 +128,8 @@ def open_images(
     images,bad,sizes = read_all(src, max_bad)
     ok = np.setdiff1d(np.arange(len(src)), list(bad))
     return Survey(images, y[ok], classes, _stem(path), ids=[src.names[i] for i in ok], table=table.iloc[ok], notes=notes,
-                  skipped=skipped+[(src.names[i],why) for i,why in bad.items()], source=path, made=dict(sizes=sizes))
+                  skipped=skipped+[(src.names[i],why) for i,why in bad.items()], source=path,
+                  made=dict(sizes=sizes, reading=src.reading()))
 
 # %% ../../nbs/survey/reading.ipynb #41813623
 KINDS = 'an .h5, .npz or .npy, a .zip or .tar, a .parquet of images, or a folder of images'

@@ -18,7 +18,7 @@ from .containers import Watch, unwritten
 from .fits import Lupton, MAX_MISSING
 from .images import fit_image
 from .layouts import Layout, find_layout, many_bands
-from .sources import check_square
+from .sources import check_square, make_reading
 
 # %% ../../nbs/survey/slabs.ipynb #093bc821
 def _only_gzip(ds)->bool:
@@ -257,3 +257,11 @@ def notes(self:ArraySource)->list:
     seen = (self.look().lo,self.look().hi) if rng is None and self.lupton is None else None
     bright = describe_range(rng, self.ds.dtype, seen)
     return out+[bright]*bool(bright)
+
+# %% ../../nbs/survey/slabs.ipynb #94141dbe
+@patch
+def reading(self:ArraySource)->dict:
+    "How the pixels of this source are made"
+    as_stored = self.ds.dtype==np.uint8 and self.value_range is None
+    drawn = {} if as_stored and self.lupton is None else dict(lupton=self.scale(), value_range=self.limits())
+    return make_reading(self.crop, self.shape()[0], self.layout.bands, **drawn)

@@ -75,7 +75,7 @@ class Survey:
         notes=(),             # sentences on how it was read, such as which column the labels came from
         source:str='',        # where the images came from
         groups=None,          # (N,) number of the first image that shows the same galaxy; None: found when asked for
-        made=None             # what ingest noted: original sizes, checks, duplicates, SHA-256 of the pixels
+        made=None             # what was noted: original sizes, reading (see make_reading), checks, duplicates, SHA-256 of the pixels
     ):
         images,classes,n = check_images(images, name),_check_classes(classes, name),len(images)
         if len(labels)!=n:
@@ -167,7 +167,8 @@ def subset(self:Survey,
     "The images at some indices, with the same classes"
     idx = np.asarray(idx, dtype=np.int64)
     return _like(self, self.images[idx], self.labels[idx], self.classes, ids=[self.ids[i] for i in idx],
-                 table=self.table.iloc[idx], groups=None if self._groups is None else regroup(self._groups[idx]))
+                 table=self.table.iloc[idx], groups=None if self._groups is None else regroup(self._groups[idx]),
+                 made={k:v for k,v in self.made.items() if k=='reading'})
 
 # %% ../../nbs/survey/survey.ipynb #d409dcb3
 @patch
@@ -175,6 +176,16 @@ def without_labels(self:Survey)->Survey:
     "The same images as a survey for pre-training only"
     return _like(self, self.images, np.full(len(self),-1), [], ids=self.ids, table=self.table,
                  groups=self._groups, made=self.made)
+
+# %% ../../nbs/survey/survey.ipynb #2cdb887d
+@patch
+def keep_labels(self:Survey,
+    idx # indices of the images that keep their label, (K,)
+)->Survey:
+    "The same images and classes, with a label at some indices only"
+    labels = np.full(len(self), -1)
+    labels[idx] = self.labels[idx]
+    return _like(self, self.images, labels, self.classes, ids=self.ids, table=self.table, groups=self._groups, made=self.made)
 
 # %% ../../nbs/survey/survey.ipynb #33b1fb44
 def images_sha256(
