@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from .preprocess import PreparedEncoder, Preprocess, prepared
 from .utils import atomic_path, check_int, sha256_file
+from .vits import check_patches, is_patch_encoder, patch_network, start_tokens, timm_vit, with_pool
 
 # %% ../../nbs/base/encoders.ipynb #4f38ae5f
 STEMS = {'imagenet':4, 'half':2, 'small':1}  # by how much each stem shrinks an image
@@ -75,15 +76,23 @@ def create_encoder(
     in_chans:int=3,        # bands of an image, at least 1
     size:int=None,         # side of the images, px, for architectures that are made for one; None: their own
     args:dict=None,        # further arguments of timm's model
-    weights:dict=None      # tensors to start from, as timm or the authors of the model keep them; None: random ones
+    weights:dict=None,     # tensors to start from, as timm or the authors of the model keep them; None: random ones
+    pool:str=None          # of a vision transformer: 'avg' or 'token'; None: avg for the short names, else timm's
 )->nn.Module:              # (N,in_chans,H,W) float -> (N,num_features) float, with .num_features and .config
-    "A randomly initialised encoder that ends in global average pooling (section 3.1.1)"
+    "A randomly initialised encoder that ends in global average pooling, or a class token (section 3.1.1)"
     if stem not in STEMS: raise ValueError(f"`stem` must be one of {', '.join(STEMS)}, got '{stem}'")
     check_int(in_chans, 'in_chans')
     if size is not None: check_int(size, 'size')
-    _check_arch(arch)
-    net,sized = _make_net(arch, in_chans, size, args, weights)
+    args = with_pool(arch, args, pool)
+    name,size,more = timm_vit(arch, size, args)
+    _check_arch(name)
+    net,sized = _make_net(name, in_chans, size, more, weights)
+    if name!=arch and weights is None: start_tokens(net)
+    if pool is not None and not is_patch_encoder(net):
+        raise ValueError(f"{arch} has no patches to pool; leave `pool` out, or use a vision transformer")
     net.pretrained_cfg = net.default_cfg = {k:v for k,v in net.pretrained_cfg.items() if k!='state_dict'}
+    if getattr(net,'dynamic_img_size',False) and size:
+        net.default_cfg.update(input_size=(in_chans,size,size), fixed_input_size=False)
     net.num_features = getattr(net,'head_hidden_size',None) or net.num_features  # what it gives without its last layer
     net.config = dict(arch=arch, stem=stem, in_chans=in_chans, num_features=net.num_features)
     if sized: net.config['size'] = size
@@ -100,6 +109,8 @@ def _misfit(encoder, name, hw, in_chans)->str:
     if conv is not None and conv.in_channels!=in_chans:
         do = make(f'in_chans={in_chans}')
         return f"{name} takes images of {conv.in_channels} bands, and these have {in_chans}{do}"
+    net = patch_network(encoder)
+    if getattr(net,'dynamic_img_size',False): check_patches(hw, net.patch_embed.patch_size[0], name)
     made = getattr(getattr(encoder,'patch_embed',None),'img_size',None) or cfg.get('input_size')
     this = '×'.join(map(str, hw[::-1]))
     if made and cfg.get('fixed_input_size') and tuple(made)[-2:]!=tuple(hw):

@@ -11,6 +11,7 @@ from pathlib import Path
 from .encoders import encoder_info, load_encoder, save_encoder
 from .preprocess import Preprocess
 from .utils import md_table, need
+from .vits import timm_vit
 
 # %% ../../nbs/base/push.ipynb #95b3b034
 _TAGS = ('galaxy_ssl','astronomy','galaxy-morphology','self-supervised-learning')
@@ -64,13 +65,12 @@ def _timm_config(info)->dict:
     "The config.json of an encoder's repository"
     r = dict(galaxy_ssl='model', num_classes=0, num_features=info.get('num_features'))
     if info['stem']!='imagenet': return r
-    bands,args = info['in_chans'],dict(info.get('args',{}))
-    if bands!=3: args['in_chans'] = bands
-    if 'size' in info: args['img_size'] = info['size']
+    bands,(arch,size,args) = info['in_chans'],timm_vit(info['arch'], info.get('size'), info.get('args'))
+    args = dict(args or {}, **(dict(in_chans=bands) if bands!=3 else {}), **(dict(img_size=size) if size else {}))
     prep = info.get('preprocess') or Preprocess().config
     hw = prep['size'] or [info.get('size') or info.get('made',{}).get('size') or 64]*2
     cfg = {k:prep[k] for k in ('interpolation','crop_pct','crop_mode','mean','std')}
-    return dict(r, architecture=info['arch'].split('.')[0], model_args=args,
+    return dict(r, architecture=arch.split('.')[0], model_args=args,
                 pretrained_cfg=dict(cfg, input_size=[bands,*hw], num_classes=0))
 
 # %% ../../nbs/base/push.ipynb #a948618a
