@@ -105,7 +105,7 @@ def test_two_surveys_of_one_name_are_not_taken_for_one(here):
         StudySettings('a/s.h5', test_surveys='b/s.h5')
 
 def test_a_table_that_was_edited_is_read_again(here):
-    from galaxy_ssl.study.pretrain import open_survey
+    from galaxy_ssl.study.surveys import open_survey
     write_folder(here/'mine')
     assert open_survey('mine', 32).classes==['a','b','c']
     (here/'mine/labels.csv').write_text((here/'mine/labels.csv').read_text().replace(',c',',d'))

@@ -9,6 +9,7 @@ __all__ = ['COMMANDS', 'load_model', 'for_encoders', 'open_for', 'write_beside',
 # %% ../../nbs/catalog/commands.ipynb #a6630e0f
 import json, os
 from pathlib import Path
+from ..study.methods import CHAPTERS
 from ..study.options import Command, PIXELS, TABLES, THREADS, Usage, band_names, black_white, given
 from ..study.options import number, reading_options, whole
 
@@ -139,7 +140,7 @@ def _pretrain_options(cmd):
     o = cmd.add_argument
     o('dst', help='encoder to write: DST.safetensors, and DST.json that says how it was made')
     o('--survey', metavar='SRC', help='folder, archive or file of images, or the name of a survey (default: simulated galaxies)')
-    o('--method', choices=('simulated','simclr','autoencoder'),
+    o('--method', choices=tuple(CHAPTERS),
       help='what it learns from (default: simulated, or simclr with --survey)')
     o('--start', metavar='ENCODER', help='begin with the weights of this encoder: simulated, timm:NAME, hf_hub:OWNER/REPO '
       'or a path (default: random ones); a run that was stopped goes on by itself')

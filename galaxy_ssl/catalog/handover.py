@@ -81,7 +81,7 @@ def run_network(
     run:Run              # what was trained
 )->Network:              # without calibration
     "The network of a run"
-    cfg = cls.data.training[run.mode]
+    cfg = cls.data.settings_of(run)
     if run.mode!='linear':
         model = cls.kept.model.cpu().eval().requires_grad_(False)
         return Network(model.encoder, model.head, tta=cfg.get('tta',1), average='probabilities', autocast=None)
@@ -155,7 +155,7 @@ def hand_over(
 # %% ../../nbs/catalog/handover.ipynb #d5816725
 def _settings(study, run, net)->dict:
     "The settings with which a GalaxyClassifier would be made the same way"
-    cfg,mode = study.data.training[run.mode],'linear' if run.mode=='linear' else 'finetune'
+    cfg,mode = study.data.settings_of(run),'linear' if run.mode=='linear' else 'finetune'
     recipe = dict(stages=net.look.stages, zooms=[float(o) for o in net.look.zooms], tta=net.tta, shares=cfg.get('shares') or 0.)
     if mode=='finetune': recipe |= {k:cfg.get(k) for k in ('bs','epochs','steps','lr','encoder_lr','wd','warmup','augment','average','pseudo')}
     name = run.method if run.method=='simulated' or is_encoder_name(run.method) else None

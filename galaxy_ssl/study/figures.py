@@ -17,11 +17,11 @@ from .settings import NO_LABELS, budget_name
 # %% ../../nbs/study/figures.ipynb #54b4d913
 COLORS = dict(
     majority=OKABE_ITO['grey'], random='#666666', baseline=OKABE_ITO['blue'], simclr=OKABE_ITO['vermilion'],
-    autoencoder=OKABE_ITO['green'], simulated=OKABE_ITO['purple'])
+    autoencoder=OKABE_ITO['green'], mae=OKABE_ITO['orange'], dino=OKABE_ITO['sky'], simulated=OKABE_ITO['purple'])
 _MARKS = dict(none='x', supervised='s', linear='o', finetune='D')
 
 # %% ../../nbs/study/figures.ipynb #2c1b1b70
-_LEFT,_given = [OKABE_ITO['orange'],OKABE_ITO['sky'],OKABE_ITO['black'],'#8C564B','#17806D','#7F3C8D','#B5BD61'],{}
+_LEFT,_given = [OKABE_ITO['black'],'#8C564B','#17806D','#7F3C8D','#B5BD61'],{}
 
 def method_color(
     method:str # in rows

@@ -22,7 +22,8 @@ from ..base.utils import as_list, as_paths, atomic_path, bar, digest, mins, part
 from .figures import plot_augmentation_heatmap, plot_label_budget, plot_transfer
 from .paper import COLOR_ORDERS, PAIRS
 from .presets import pretrain_seeds, read_preset
-from .pretrain import LEARNERS, pretrain_epochs
+from .methods import CHAPTERS, get_method
+from .pretrain import pretrain_epochs
 from .results import ResultsTable, color_order_table, load_rows, paper_table, results_table, transfer_table
 from .rows import find_rows, run_settings
 from .runs import fit_epochs
@@ -134,16 +135,18 @@ def _encoders(self:Plan)->dict: # path -> study, method
     "Encoders to be made"
     need = {}
     for s,todo in zip(self.studies,self.todo):
-        for m in LEARNERS:
+        for m in CHAPTERS:
             if any(run.method==m for run in todo) and not s.pretraining.is_kept(m): need[s.pretraining.path(m)] = s,m
     return need
 
 # %% ../../nbs/study/grid.ipynb #254ba3d5
 @patch
-def _speed(self:Plan, s, given=''):
-    "Images per second of a study's own architecture, or of an encoder from elsewhere"
-    cfg = s.data.training
-    if not given: return training_speed(cfg['arch'], cfg['stem'], s.size)
+def _speed(self:Plan, s, method, start=''):
+    "Images per second of a method's architecture, or of an encoder from elsewhere"
+    given = method if is_encoder_name(method) else start
+    if not given:
+        how = s.data.architecture(method)
+        return training_speed(how['arch'], how['stem'], s.size)
     enc = given_encoder(given)[0]
     sides = enc.config.get('preprocess',{}).get('size') or [enc.config.get('size') or s.size]
     return training_speed(enc.config['arch'], enc.config['stem'], sides[0])
@@ -151,13 +154,13 @@ def _speed(self:Plan, s, given=''):
 @patch
 def encoder_seconds(self:Plan,
     s:Study,    # whose encoder
-    method:str  # name in LEARNERS
+    method:str  # name in CHAPTERS
 )->float:
     "Estimated time of a pre-training"
     if s.pretraining.ships(method): return 0.
     n = s.pretraining.source(method)[0]
     cfg = s.data.training[method]
-    return 2*pretrain_epochs(cfg, n)*n/self._speed(s, cfg.get('start',''))
+    return get_method(method).passes*pretrain_epochs(cfg, n)*n/self._speed(s, method, cfg.get('start',''))
 
 # %% ../../nbs/study/grid.ipynb #df4d3547
 @patch
@@ -177,8 +180,7 @@ def run_seconds(self:Plan,
     if run.mode=='none': return 1.
     known = self._known_seconds(s, run)
     if known is not None: return known
-    given = run.method if is_encoder_name(run.method) else ''
-    cfg,speed,reads = s.data.training[run.mode],self._speed(s, given),3        # three images are read in the time that one trains
+    cfg,speed,reads = s.data.settings_of(run),self._speed(s, run.method),3        # three images are read in the time that one trains
     tta,train,valid = cfg.get('tta',1),run.n*len(s.survey.classes) or len(s.splits.train),len(s.splits.valid)
     if run.n==NO_LABELS: train,valid = s.data.training['no_labels']['images'],s.data.training['no_labels']['images']//10
     drawn = train+valid if run.n==NO_LABELS else 0                      # drawing takes about as long as training

@@ -17,7 +17,7 @@ from ..survey.catalogue import CLASSES
 from ..survey.galaxies import INSTRUMENTS, Instrument, draw_galaxies
 from ..survey.simulate import observe
 from . import intervals
-from .pretrain import SplitSurvey, is_made
+from .surveys import SplitSurvey, is_made
 from .rows import run_settings
 from .settings import parse_names
 from .study import Study

@@ -9,32 +9,38 @@ __all__ = ['PRESETS', 'preset_with', 'load_preset', 'without_seed', 'pretrain_se
 import json
 from copy import deepcopy
 from pathlib import Path
+from ..base.methods import COMMON
 from ..base.utils import as_list, check_int
 from .paper import PAPER
-from .settings import METHODS, PRETRAINED
+from .methods import CHAPTERS, get_method
+
+# %% ../../nbs/study/presets.ipynb #a751e6f2
+def _of_methods(preset)->dict:
+    "What the chapters say that a preset has for their methods"
+    said = {k:get_method(k).settings for k in CHAPTERS}
+    return {k:deepcopy(v.get(preset, v['quick'])) for k,v in said.items()}
 
 # %% ../../nbs/study/presets.ipynb #b0c4d9f1
 _fit = dict(bs=32, lr=2e-3, warmup=.1, wd=1e-2, augment='rotation,flip', steps=(240,None), average=.98, stop=None)
-_pretrain = dict(p=1., wd=1e-4, warmup=.1, stop=None)
-def _simulator(images): return dict(
-    simulated=dict(images_seen=0, bs=128, lr=2e-3, wd=.05, warmup=.05, cameras='wide', stop=None),
-    no_labels=dict(images=images, cameras='wide', adapt=0.))
+_own = dict(supervised_vit=dict(lr=5e-4, wd=.05), finetune_vit=dict(lr=1e-3, wd=.05, layer_decay=.75),
+            no_labels=dict(images=2000, cameras='wide', adapt=0.)) # what presets of one's own may leave out
 
 PRESETS = dict(quick=dict(
     arch='resnet18', stem='imagenet', size=64, pretrain_size=None,
-    simclr=dict(_pretrain, views='rotation,flip,zoom,color_jitter,gaussian_noise', p=(1.,1.,1.,.8,.5),
-                temperature=.2, norm=True, bs=64, lr=1e-3, images_seen=26_000),
-    autoencoder=dict(_pretrain, views='rotation,flip', bs=32, lr=2e-3, images_seen=6_000),
     supervised=dict(_fit, epochs=40, encoder_lr=1.),
     linear=dict(_fit, epochs=60, encoder_lr=0., bs=64, lr=1e-2, warmup=0., augment='', fit='logistic', C='cv', stages=3),
-    finetune=dict(_fit, epochs=30, encoder_lr=.3), **_simulator(2000)))
+    finetune=dict(_fit, epochs=30, encoder_lr=.3), **_own, **_of_methods('quick')))
 
 # %% ../../nbs/study/presets.ipynb #cd608d0f
-_pretrain_more,_fit_more = {'images_seen','epochs','monitor','seed'},{'tta','shares','steps'}
-_OPTIONAL = dict(simclr={'start',*_pretrain_more}, autoencoder={'start',*_pretrain_more},
-                 simulated={'parts',*_pretrain_more},
-                 supervised={'average','pseudo',*_fit_more}, finetune={'average','pseudo','probe_first',*_fit_more},
-                 linear={'average','fit','C','stages','zooms',*_fit_more}, no_labels=set())
+_more = {'average','pseudo','tta','shares','steps'}
+_OPTIONAL = dict(supervised=_more, finetune={'probe_first','layer_decay',*_more},
+                 linear={'average','fit','C','stages','zooms','tta','shares','steps'}, no_labels=set())
+
+def _may_have(part)->set:
+    "Settings of a part of a preset: those of quick, and those that may be left out"
+    if part in CHAPTERS: return {*COMMON, *get_method(part).settings['quick'], *get_method(part).optional}
+    mode = part.removesuffix('_vit')
+    return {*PRESETS['quick'].get(mode,()), *_OPTIONAL.get(mode,())}
 
 # %% ../../nbs/study/presets.ipynb #c456bf64
 def _check_names(given, known, where):
@@ -45,8 +51,14 @@ def _check_names(given, known, where):
 # %% ../../nbs/study/presets.ipynb #07a4f581
 def _check_seeds(preset):
     "The preset, or an error if a pre-training seed is no whole number"
-    for k in PRETRAINED: check_int(preset[k].get('seed',0), f"seed` of `{k}", 0)
+    for k in CHAPTERS: check_int(preset[k].get('seed',0), f"seed` of `{k}", 0)
     return preset
+
+# %% ../../nbs/study/presets.ipynb #3aae395a
+def _filled(preset):
+    "A copy of a preset, with what it leaves out: a method that it does not name has the usual settings"
+    if isinstance(preset,str): return {**_of_methods(preset), **deepcopy(PRESETS[preset])}
+    return {**deepcopy(_own), **_of_methods('quick'), **deepcopy(preset)}
 
 # %% ../../nbs/study/presets.ipynb #eaee7115
 def preset_with(
@@ -54,14 +66,14 @@ def preset_with(
     **changes      # settings to replace; a dict is merged into the settings of that name
 )->dict:
     "A preset with some settings changed, for example `preset_with('quick', simclr=dict(images_seen=1000))`"
-    preset = deepcopy(PRESETS[base] if isinstance(base,str) else base)
+    preset = _filled(base)
     _check_names(changes, preset, 'a preset')
     for k,v in changes.items():
         if not isinstance(v,dict):
             preset[k] = v
             continue
         part = preset[k]
-        _check_names(v, [*part,*sorted(_OPTIONAL.get(k,set())-set(part))], f"'{k}'")
+        _check_names(v, [*part,*sorted(_may_have(k)-set(part))], f"'{k}'")
         if 'images_seen' in v: part.pop('epochs',None)
         if 'epochs' in v:                                  # epochs that are asked for are meant
             part.pop('images_seen',None)
@@ -78,19 +90,17 @@ def _paper_preset():
     pre = part(s['pretrain'], p=s['p'], warmup=None)
     fit = part(s['classify'], warmup=0., augment='rotation', encoder_lr=1.)
     simclr = dict(pre, views=','.join(s['views']), temperature=.5, norm=False)
-    return dict(arch='resnet18', stem='imagenet', size=s['size'], pretrain_size=s['pretrain_size'], simclr=simclr,
-                autoencoder=dict(pre, views=''), supervised=fit, linear=dict(fit, augment=''), finetune=fit,
-                **_simulator(4000))
+    own = dict(supervised_vit={}, finetune_vit={}, no_labels=dict(_own['no_labels'], images=4000))
+    return dict(_of_methods('paper'), arch='resnet18', stem='imagenet', size=s['size'], pretrain_size=s['pretrain_size'],
+                simclr=simclr, autoencoder=dict(pre, views=''), supervised=fit, linear=dict(fit, augment=''), finetune=fit,
+                **own)
 
 PRESETS['paper'] = _paper_preset()
 
 # %% ../../nbs/study/presets.ipynb #5c02beee
 _both = dict(bs=16, epochs=20, steps=(150,1600), tta=4, shares=.75, pseudo=dict(bs=32))
 PRESETS['best'] = preset_with('quick', pretrain_size=80,
-    simclr=dict(views='rotation,flip,zoom,color_jitter,psf_blur,gaussian_noise', p=(1.,1.,1.,.8,.3,.5),
-                images_seen=200_000, bs=256),
-    autoencoder=dict(images_seen=100_000, bs=128),
-    supervised=_both, finetune=_both, no_labels=dict(images=4000),
+    **_of_methods('best'), supervised=_both, finetune=_both, no_labels=dict(images=4000),
     linear=dict(tta=4, zooms=(1.,1.4), shares=.75))
 
 # %% ../../nbs/study/presets.ipynb #9330321c
@@ -119,10 +129,10 @@ def without_seed(
 # %% ../../nbs/study/presets.ipynb #c044bf32
 def pretrain_seeds(
     preset:dict # as read_preset gives it
-)->tuple:       # the preset without them, and the seeds of the methods that pre-train, in the order of PRETRAINED
+)->tuple:       # the preset without them, and the seeds of the methods that pre-train, in the order of CHAPTERS
     "A preset and its pre-training seeds"
-    plain = {k:without_seed(v) if k in PRETRAINED else v for k,v in preset.items()}
-    return plain,[preset[k].get('seed',0) for k in PRETRAINED]
+    plain = {k:without_seed(v) if k in CHAPTERS else v for k,v in preset.items()}
+    return plain,[preset[k].get('seed',0) for k in CHAPTERS]
 
 # %% ../../nbs/study/presets.ipynb #88f1f6b3
 def _name(preset, otherwise):
@@ -133,11 +143,12 @@ def _name(preset, otherwise):
 # %% ../../nbs/study/presets.ipynb #459aad8c
 def _check_preset(preset):
     "Refuse a dictionary that is no preset"
-    known = PRESETS['quick']
-    _check_names(preset, {**known,**METHODS}, 'a preset')
+    known = _filled('quick')
+    _check_names(preset, known, 'a preset')
     lacking = ', '.join(k for k in known if k not in preset)
     if lacking: raise ValueError(f"a preset has the settings {', '.join(known)}, this one lacks {lacking}")
-    for k,more in _OPTIONAL.items(): _check_names(preset[k], [*known[k],*sorted(more-set(known[k]))], f"'{k}'")
+    for k in (o for o,v in preset.items() if isinstance(v,dict)):
+        _check_names(preset[k], [*known[k],*sorted(_may_have(k)-set(known[k]))], f"'{k}'")
     _check_seeds(preset)
 
 # %% ../../nbs/study/presets.ipynb #9fe14cca
@@ -146,12 +157,12 @@ def read_preset(
 )->tuple:   # its name, and a copy of its settings
     "Read and check a preset"
     if isinstance(preset,dict):
-        preset = {**{k:PRESETS['quick'][k] for k in _simulator(0)}, **preset}
+        preset = _filled(preset)
         _check_preset(preset)
-        return _name(preset, 'custom'),deepcopy(preset)
+        return _name(preset, 'custom'),preset
     if str(preset).endswith('.json'):
         settings = load_preset(preset)
         return _name(settings, Path(preset).stem.split('.seed')[0]),settings
     name = next(iter(as_list(str(preset))), '')
-    if name in PRESETS: return name,deepcopy(PRESETS[name])
+    if name in PRESETS: return name,_filled(name)
     raise ValueError(f"`preset` must be a JSON file, or one of {', '.join(PRESETS)}, got {name!r}")

@@ -12,9 +12,11 @@ import io, json, math, numpy as np, pandas as pd, warnings
 from filelock import FileLock
 from pathlib import Path
 from ..base.metrics import unpack_classes
+from ..base.names import is_encoder_name
 from ..base.utils import atomic_path
 from .intervals import covers, crossed_interval, holm, large_classes, large_macro_f1, student_interval
 from .marks import NAMES, explain_marks, has_seen, label_budget, marks_of, method_name
+from .methods import parts_of
 from .paper import COLOR_OPS, COLOR_ORDERS, PAPER
 from .settings import NO_LABELS, budget_name, is_pretrained
 
@@ -31,11 +33,18 @@ def _today(df):
     if 'sharpness' in df: df['temperature'] = 1/df.pop('sharpness')
     return df.rename(columns={'tested_on':'test_survey'})
 
+def _architectures(df):
+    "The architecture of each row; rows of earlier versions have it in their settings; empty where they do not say"
+    said = df['settings'] if 'settings' in df else pd.Series('', df.index)
+    found = said.fillna('').astype(str).str.extract(r'"arch": "([^"]+)"')[0].fillna('')
+    return df['arch'].fillna('').where(df['arch'].fillna('')!='', found) if 'arch' in df else found
+
 def _filled(df, text):
     "Rows with the columns that they may lack"
     df = df.assign(**{c:df[c].fillna('') if c in df else '' for c in text})
     new = df.assign(**{c:v for c,v in _SINCE.items() if c not in df})
     rule = new.label_rule.astype(object)
+    new = new.assign(arch=_architectures(new))
     return new.assign(label_rule=rule.where(rule.notna()&(rule!=''), 'validation'), encoder_seed=new.encoder_seed.fillna(0).astype(int))
 
 # %% ../../nbs/study/results.ipynb #055d77d8
@@ -49,7 +58,7 @@ def load_rows(
     data,away = f.read_bytes(),"move it away or name another `out_dir`"
     if data and not data.endswith(b'\n'):
         raise ValueError(f"{f} is cut short in its last row; delete what is left of that row, the others are whole")
-    try: df = _today(pd.read_csv(io.BytesIO(data), dtype=dict.fromkeys(('key','tested_on','label_rule',*_TEXT), str)))
+    try: df = _today(pd.read_csv(io.BytesIO(data), dtype=dict.fromkeys(('key','tested_on','label_rule','arch',*_TEXT), str)))
     except (pd.errors.ParserError,pd.errors.EmptyDataError,UnicodeDecodeError) as e:
         raise ValueError(f"{f} is not a results file ({e}); {away}") from None
     lacking = _NEEDED-set(df)
@@ -141,7 +150,7 @@ def _line(g):
     return {
         'survey':r.survey+(' (simulated)' if r.simulated else ''), 'tested on':r.test_survey, 'preset':r.preset,
         'views':r['views'], 'pre-trained on':r.unlabelled, 'method':' '.join(filter(None, (method_name(r.method),marks_of(g)))),
-        'mode':'' if r['mode']=='none' else r['mode'], 'label rule':r.label_rule, 'labels per class':budget_name(r.n),
+        'architecture':'' if r['mode']=='none' else r.arch, 'mode':'' if r['mode']=='none' else r['mode'], 'label rule':r.label_rule, 'labels per class':budget_name(r.n),
         'images per class':images, 'labels used':_labels_used(g),
         'macro-F1':g.macro_f1.mean(), '±':_scatter(g) if len(g)>1 else r.macro_f1_error,
         'accuracy':g.accuracy.mean(), **{f'F1 {i}':v for i,v in enumerate(f1)},
@@ -168,7 +177,7 @@ def results_table(
     t = ResultsTable([_line(g) for _,g in df.groupby(_SAME, sort=False, dropna=False)])
     t.legend = _legend(df)
     t.legend += explain_marks(t.method)
-    axes = ('survey','tested on','preset','views','pre-trained on','label rule','labels per class')
+    axes = ('survey','tested on','preset','views','pre-trained on','architecture','label rule','labels per class')
     own = ~t.method.str.startswith(NAMES['simulated'])       # whose name says what they were pre-trained on
     one = [c for c in axes if t.loc[(t[c]!='')&(own|(c!='pre-trained on')),c].nunique()<2] # in the legend
     same = [c for c,v in (('labels used',''),('encoders','1'),('seeds','1')) if set(t[c])=={v}]
@@ -178,13 +187,19 @@ def results_table(
 def _in_order(df):
     "Rows as tables list them: surveys as they come, few labels first, methods as in `NAMES`"
     rank = lambda names: {k:i for i,k in enumerate(names)}
+    kinds = df.method.map(lambda m: parts_of(m)[0])   # a control of another architecture after that of the study
     keys = pd.DataFrame(dict(
         survey=df.survey.map(rank(df.survey.unique())), n=df.n.where(df.n!=0, math.inf),
-        method=df.method.map(rank(dict.fromkeys([*NAMES,*df.method]))), mode=df['mode'].map(dict(supervised=0,linear=1,finetune=2))))
+        kind=kinds.map(rank(dict.fromkeys([*NAMES,*kinds]))), method=df.method.map(rank(df.method.unique())), mode=df['mode'].map(dict(supervised=0,linear=1,finetune=2))))
     return df.loc[keys.sort_values([*keys], kind='stable').index]
 
 # %% ../../nbs/study/results.ipynb #326ea1b8
-_AGREE = dict(preset='preset', size='size', data='data', label_rule='label rule', targets='test images')
+_AGREE = dict(arch='architecture', preset='preset', size='size', data='data', label_rule='label rule', targets='test images')
+
+def _any_arch(r, than)->bool:
+    "May a row be compared with other architectures: is it an encoder from elsewhere, or is nothing known?"
+    started = json.loads(r.settings).get(r.method,{}) if isinstance(r.get('settings'),str) and r.settings else {}
+    return is_encoder_name(r.method) or 'start' in started or not r.arch or not than.arch.any()
 
 def _rivals(g, than, any_preset):
     "The rows that a line is compared with, and the sentence that says why there are none"
@@ -194,6 +209,10 @@ def _rivals(g, than, any_preset):
         if c=='preset' and any_preset or not len(than): continue
         fits = than[than[c].astype(str)==str(r[c])]
         if len(fits): than = fits; continue
+        if c=='arch' and _any_arch(r, than):
+            own = than[than.method==parts_of(t.method)[0]]       # that of the study
+            than = own if len(own) else than
+            continue
         short = c not in ('data','targets')
         other = f"{name} ({', '.join(map(str,than[c].unique()))}, not {r[c]})" if short else name
         return fits,(f"{r.method} {r['mode']} on {r.survey} at n = {r.n} is left out, since {t.method} {t['mode']} "
@@ -248,7 +267,7 @@ def _differences(df, than, than_preset=None, value='macro_f1', level=.95, least=
     "A line of `paired_differences` per line of rows, and sentences on those that have no rival"
     lines,left_out = [],[]
     if least: df = df.assign(macro_f1=[large_macro_f1(json.loads(f).values(), json.loads(c), least) for f,c in zip(df.f1,df.confusion)])
-    rival = (df.method==than[0])&(df['mode']==than[1])
+    rival = (df.method.map(lambda m: parts_of(m)[0])==than[0])&(df['mode']==than[1])
     if than_preset: rival &= df.preset==than_preset
     for k,g in df[~rival].groupby(_SAME, sort=False, dropna=False) if rival.any() else ():
         found,why = _rivals(g, df[rival], bool(than_preset))
@@ -346,7 +365,7 @@ def verdict(
     "Whether each pre-trained method beat training from scratch, by how much, and how sure that is"
     df = as_frame(rows)
     seen = has_seen(df)
-    ours = df[~seen&(df.method.map(is_pretrained).astype(bool)|(df.method=='baseline'))]
+    ours = df[~seen&(df.method.map(is_pretrained).astype(bool)|(df.method.map(lambda m: parts_of(m)[0])=='baseline'))]
     d,left_out = _differences(_in_order(ours), ('baseline','supervised'))
     d = d[d.method.map(is_pretrained).astype(bool)]
     d = d.assign(p_holm=holm(d.p))

@@ -17,9 +17,11 @@ from ..base.metrics import Evaluation, macro_f1_error
 from ..base.utils import digest
 from ..data import budget_counts, sample_budget
 from .presets import without_seed
-from .pretrain import LEARNERS, SIMULATED, Pretraining, StudyData, is_made
+from .methods import CHAPTERS, NAMES, get_method
+from .pretrain import Pretraining
 from .runs import Trained, simulated_budget, usable_stages
 from .settings import NO_LABELS, Run
+from .surveys import StudyData, is_made
 
 # %% ../../nbs/study/rows.ipynb #a349aea1
 def _of_encoder(settings, name, size)->dict:
@@ -38,9 +40,11 @@ def run_settings(
     "The settings of the preset that a run depends on"
     training = data.training
     keys = ['arch','stem','size','pretrain_size',run.method,run.mode]
-    if {'probe_first','pseudo'}&set(training.get(run.mode,{})): keys.append('linear')
-    settings = {k:training[k] for k in keys if k in training}
-    if run.method in LEARNERS: settings[run.method] = without_seed(settings[run.method])
+    mode = data.settings_of(run)
+    if {'probe_first','pseudo'}&set(mode): keys.append('linear')
+    settings = {k:training[k] for k in keys if k in training}|data.architecture(run.method)
+    if mode: settings[run.mode] = mode
+    if run.method in CHAPTERS: settings[run.method] = without_seed(settings[run.method])
     if is_encoder_name(run.method): settings = _of_encoder(settings, run.method, data.size)
     if run.n==NO_LABELS: settings.update(no_labels=training['no_labels'], class_map=data.recipes())
     return json.dumps(settings, sort_keys=True, default=str)
@@ -83,7 +87,8 @@ _SIGNALS = ('valid_loss','contrastive_accuracy','knn','linear_probe','features_s
 def _pretraining(made)->dict:
     "How the encoder was made, and what was watched in the epoch that it is of"
     log = made.get('log',{})
-    signals = {f'pretrain_{k}':log[k][made['best_epoch']-1] if k in log else None for k in _SIGNALS}
+    names = [*_SIGNALS, *(k for k in log if k not in (*_SIGNALS,'train_loss'))]
+    signals = {f'pretrain_{k}':log[k][made['best_epoch']-1] if k in log else None for k in names}
     facts = {f'pretrain_{k}':made.get(k) for k in ('images','epochs','best_epoch','seconds')}
     return dict(facts, left_out=made.get('left_out'), **signals)
 
@@ -98,7 +103,14 @@ def _machine(run)->dict:
 # %% ../../nbs/study/rows.ipynb #360c58b6
 def _pool_name(data, method)->str:
     "What a method is pre-trained on"
-    return SIMULATED if method=='simulated' else '' if is_encoder_name(method) else data.pool_label
+    if is_encoder_name(method): return ''
+    return NAMES[method] if get_method(method).source else data.pool_label
+
+# %% ../../nbs/study/rows.ipynb #26b0cc42
+def _arch_of(settings)->str:
+    "The architecture of a run, from its settings as JSON"
+    said = json.loads(settings)
+    return said.get('arch') or said['encoder']['arch']
 
 # %% ../../nbs/study/rows.ipynb #ee356dcb
 def make_row(
@@ -112,17 +124,17 @@ def make_row(
 )->dict:                # a flat row
     "Everything about a run"
     made,s,adjustment = made or {},data.settings,trained.adjustment
-    pool = _pool_name(data, run.method) if made else ''
+    pool,settings = _pool_name(data, run.method) if made else '',run_settings(data, run)
     row = dict(survey=data.own.label, simulated=data.own.survey.simulated, **run._asdict(), preset=data.preset,
                label_rule=LABEL_RULE, labels_used=trained.labels_used, encoder_seed=made.get('seed',0),
-               size=data.size, unlabelled=pool, views=s.views if run.method=='simclr' else '',
+               size=data.size, arch=_arch_of(settings), unlabelled=pool, views=s.views if run.method=='simclr' else '',
                test_survey=test_survey, accuracy=ev['accuracy'], macro_f1=ev['macro_f1'],
                macro_f1_error=macro_f1_error(ev['confusion']), f1=_by_class(ev['f1'], ev['classes']), valid_macro_f1=trained.valid_macro_f1,
                **_images(data, run, ev), predictions=ev.get('predictions',''), targets=ev.get('targets',''),
                temperature=adjustment.temperature if adjustment else None, tau=adjustment.tau if adjustment else None,
                epochs=trained.epochs, best_epoch=trained.best_epoch, seconds=round(seconds,1), **_pretraining(made),
                confusion=json.dumps(ev['confusion']), data=data.own.survey.fingerprint, encoder=made.get('key',''),
-               settings=run_settings(data, run), **_machine(run))
+               settings=settings, **_machine(run))
     row['recipe'] = digest([row['size'], row['data'], made.get('kind',row['encoder']), row['settings'], row['version']])
     ident = ['survey',*Run._fields,'preset','unlabelled','views','test_survey','recipe']
     if row['encoder_seed']: ident.append('encoder_seed')

@@ -13,7 +13,7 @@ from fastai.basics import Learner, set_seed
 from fastcore.basics import patch
 from torch import Tensor, nn
 from typing import Callable, NamedTuple
-from ..base.encoders import StageFeatures, create_encoder, extract_features, versions
+from ..base.encoders import StageFeatures, extract_features, versions
 from ..base.names import encoder_label, is_encoder_name
 from ..base.preprocess import PreparedEncoder, has_stages
 from ..base.metrics import Evaluation, pack_classes, score_predictions
@@ -25,9 +25,10 @@ from ..augment import make_pipeline
 from ..baseline import LogitAdjustment, classifier_learner, fit_logistic
 from .fewlabels import PseudoLabels, choose_penalty, fit_frozen, shares_adjustment
 from .nolabels import simulated_examples
-from .pretrain import Pretraining, SplitSurvey, best_epoch, is_made
-from .results import label_budget
+from .pretrain import Pretraining, best_epoch
+from .results import label_budget, method_name
 from .settings import NO_LABELS, Run
+from .surveys import SplitSurvey, is_made
 
 # %% ../../nbs/study/runs.ipynb #de18511d
 def _steps(cfg):
@@ -87,7 +88,7 @@ def file_name(
     method:str # name in METHODS, or of an encoder
 )->str:
     "A method's name as a part of a file name"
-    return re.sub(r'[^A-Za-z0-9._-]+', '_', encoder_label(method))[:60] if is_encoder_name(method) else method
+    return re.sub(r'[^A-Za-z0-9._-]+', '_', encoder_label(method) if is_encoder_name(method) else method)[:60]
 
 # %% ../../nbs/study/runs.ipynb #0e06fe37
 class Classifiers:
@@ -104,7 +105,7 @@ class Classifiers:
         "A fresh copy of the encoder that a run starts from"
         set_seed(seed, reproducible=True)
         if is_made(method): return deepcopy(self.pretraining.encoder(method))
-        return create_encoder(self.data.training['arch'], self.data.training['stem'], size=self.data.size)
+        return self.data.new_encoder(method)
 
 # %% ../../nbs/study/runs.ipynb #75322bf5
 @patch
@@ -127,7 +128,7 @@ def _features_key(self:Classifiers, method, seed, s):
     "What the features of a survey depend on"
     cfg,known = self.data.training,versions()
     if is_made(method): made = self.pretraining.encoder(method).info['made']['key']
-    else: made = [seed, {k:cfg[k] for k in ('arch','stem','size')}, known['torch'], known['timm']]
+    else: made = [seed, {'size':cfg['size'], **self.data.architecture(method)}, known['torch'], known['timm']]
     return digest(['features', 2, made, s.fingerprint, {k:cfg['linear'].get(k) for k in ('tta','stages','zooms')}])
 
 # %% ../../nbs/study/runs.ipynb #02a5af0f
@@ -199,7 +200,7 @@ def drawn(self:Classifiers,
 @patch
 def _stops(self:Classifiers, run):
     "Is a part of the budget held out?"
-    return run.n>0 and bool(self.data.training.get(run.mode,{}).get('stop'))
+    return run.n>0 and bool(self.data.settings_of(run).get('stop'))
 
 @patch
 def budget(self:Classifiers,
@@ -228,7 +229,7 @@ def labels_used(self:Classifiers,
     own,cfg = self.data.own,self.data.training.get(run.method,{})
     seen = [] if run.n==NO_LABELS else np.unique(self.drawn(run))
     if run.method=='majority': seen = own.splits.train
-    elif run.n==0 and self.data.training[run.mode]['stop']: seen = np.r_[seen,own.splits.valid]
+    elif run.n==0 and self.data.settings_of(run)['stop']: seen = np.r_[seen,own.splits.valid]
     picked = cfg.get('monitor') or (cfg.get('stop') or {}).get('monitor')
     if not is_made(run.method) or picked not in _LABEL_SIGNALS or self.pretraining.ships(run.method): return len(seen)
     probe = self.data.split(self.data.settings.probe_survey)
@@ -241,7 +242,7 @@ def learner(self:Classifiers,
     run:Run # mode supervised, linear or finetune
 )->Learner:
     "The learner of one run"
-    s,cfg,idx = self.examples(run),self.data.training[run.mode],self.budget(run)
+    s,cfg,idx = self.examples(run),self.data.settings_of(run),self.budget(run)
     aug = make_pipeline(cfg['augment'], size=self.data.size, p=1.) if cfg['augment'] else None
     feats = self.features(run.method, run.seed, s.name) if run.mode=='linear' else None
     pseudo = self._pseudo(run, aug) if cfg.get('pseudo') and run.mode!='linear' else []
@@ -250,7 +251,7 @@ def learner(self:Classifiers,
     dls = survey_dls(s.survey, idx, self.watched(run), bs=min(cfg['bs'],len(idx)), valid_bs=256, augment=aug)
     cbs = [BestEpoch(**stop_rule(cfg, len(dls.train))) if cfg['stop'] else ValidateLast(), TrimMemory()]
     if cfg.get('average'): cbs.insert(0, WeightAverage(cfg['average']))
-    fit = {k:cfg[k] for k in ('lr','encoder_lr','wd')}
+    fit = {k:cfg[k] for k in ('lr','encoder_lr','wd','layer_decay') if k in cfg}
     if feats is not None: fit['features'] = feats[:,-enc.num_features:]
     return classifier_learner(dls, enc, run.mode, cbs=cbs+pseudo, **fit)
 
@@ -263,7 +264,7 @@ def train(self:Classifiers,
     "Train one classifier"
     if run.method=='majority': return self._majority()._replace(labels_used=self.labels_used(run))
     name = encoder_label(run.method) if is_encoder_name(run.method) else run.method
-    cfg,label = self.data.training[run.mode],f'{name} {run.mode}, {label_budget(run.n)}, seed {run.seed}'
+    cfg,label = self.data.settings_of(run),f'{name} {run.mode}, {label_budget(run.n)}, seed {run.seed}'
     trained = self._frozen(run, label) if run.mode=='linear' and cfg.get('fit') else self._train(run, label)
     trained = trained._replace(labels_used=self.labels_used(run))
     if run.n==NO_LABELS: return self._adapted(trained) if self.data.training['no_labels']['adapt'] else trained
@@ -294,7 +295,7 @@ def unlabelled(self:Classifiers,
 @patch
 def _with_shares(self:Classifiers, run, trained)->Trained:
     "With the shares of the classes in its decision"
-    own,tau,balanced = self.data.own,self.data.training[run.mode]['shares'],run.mode=='linear'
+    own,tau,balanced = self.data.own,self.data.settings_of(run)['shares'],run.mode=='linear'
     if run.n==0:
         counts = np.bincount(own.survey.labels[self.drawn(run)], minlength=len(own.survey.classes))
         return trained._replace(adjustment=shares_adjustment(None, tau if balanced else tau-1, counts))
@@ -306,7 +307,7 @@ def _with_shares(self:Classifiers, run, trained)->Trained:
 @patch
 def _train(self:Classifiers, run, label)->Trained:
     "By gradient descent"
-    learn,cfg = self.learner(run),self.data.training[run.mode]
+    learn,cfg = self.learner(run),self.data.settings_of(run)
     if cfg.get('probe_first') and run.mode=='finetune': self._probe_first(learn, run)
     with fit_status(learn, label): learn.fit_cosine(fit_epochs(cfg, len(learn.dls.train)), warmup=cfg['warmup'])
     self.curves[run] = recorder_df(learn)
@@ -381,7 +382,7 @@ def _frozen(self:Classifiers, run, label)->Trained:
 @patch
 def _pseudo(self:Classifiers, run, aug)->list:
     "The callback that learns from unlabelled images, none where all labels are used and no image lacks one"
-    s,cfg = self.data.own,dict(self.data.training[run.mode]['pseudo'])
+    s,cfg = self.data.own,dict(self.data.settings_of(run)['pseudo'])
     teacher = cfg.pop('teacher','frozen')
     if teacher not in ('frozen','own'): raise ValueError(f"`teacher` of pseudo-labels must be frozen or own, got {teacher!r}")
     idx = self.unlabelled(run) if run.n!=NO_LABELS else self.data.own.splits.train
@@ -389,7 +390,7 @@ def _pseudo(self:Classifiers, run, aug)->list:
     probs = shares = None
     if len(idx) and teacher=='frozen':
         probs = self._fit_frozen(run)(self.features_of(run, s.name, idx))
-        tau = self.data.training[run.mode].get('shares')
+        tau = self.data.settings_of(run).get('shares')
         probs = shares_adjustment(probs, tau)(probs) if tau else probs
         shares = probs.mean(0)
     dl = SurveyDL(s.survey, idx, bs=256)

@@ -18,15 +18,16 @@ from ..base.utils import md_table
 from ..data import survey_dls
 from ..augment import make_pipeline
 from ..simclr import SimCLR
-from .. import autoencoder
-from .pretrain import Pretraining, StudyData, is_made
+from .pretrain import Pretraining
+from .surveys import StudyData, is_made
 from . import probes, results
 from .figures import method_color
 from .marks import method_name
+from .methods import CHAPTERS, get_method
 from .results import ResultsTable, check_label_rule, load_rows, results_table, save_rows
 from .rows import find_rows, make_row
 from .runs import Classifiers
-from .settings import NO_LABELS, StudySettings, budget_name, is_pretrained, modes_of, parse_run, takes_settings
+from .settings import DEFAULT, NO_LABELS, StudySettings, budget_name, is_pretrained, modes_of, parse_run, takes_settings
 
 # %% ../../nbs/study/study.ipynb #7a57cb3c
 class Study:
@@ -47,19 +48,29 @@ class Study:
         self.survey,self.splits,self.size = self.data.own.survey,self.data.own.splits,self.data.size
         self.encoders,self.curves = self.pretraining.encoders,self.classifiers.curves
         self.methods,self.rows,self.evals = settings.methods,[],{}
-        self.cells,self.pool,self.pretrain = settings.runs,self.pretraining.pool,self.pretraining.encoder
+        self.cells,self.pool,self.pretrain = self.data.runs,self.pretraining.pool,self.pretraining.encoder
         self.features = self.classifiers.features
 
 # %% ../../nbs/study/study.ipynb #684dafa7
 @patch
 def _tag(self:Study): return ' (simulated)' if self.survey.simulated else ''
 
+# %% ../../nbs/study/study.ipynb #d0971e36
+@patch
+def _architectures(self:Study)->str:
+    "The study's architecture, and those of methods that have another"
+    usual,others = self.data.training['arch'],{}
+    for m in self.methods:
+        arch = self.data.architecture(m)['arch']
+        if arch!=usual: others.setdefault(arch, []).append(m)
+    return '; '.join([usual, *(f"{arch} for {', '.join(ms)}" for arch,ms in others.items())])
+
 # %% ../../nbs/study/study.ipynb #de8a6a3f
 @patch
 def _repr_markdown_(self:Study):
     s,dev,join = self.settings,default_device(),lambda v: ', '.join(map(str,v))
     rows = {'survey':s.survey+self._tag(), 'labels per class':join(map(budget_name,s.n)), 'pre-train on':join(s.unlabelled),
-            'methods':join(s.methods), 'modes':join(s.modes), 'seeds':join(s.seeds), 'preset':self.data.preset,
+            'methods':join(s.methods), 'architecture':self._architectures(), 'modes':join(s.modes), 'seeds':join(s.seeds), 'preset':self.data.preset,
             'SimCLR views':self.data.training['simclr']['views'], 'image':f'{self.size} × {self.size} px',
             'tested on':join([s.survey,*s.test_surveys]),
             'splits':' / '.join(f'{len(o):,} {k}' for k,o in self.splits._asdict().items()),
@@ -128,15 +139,19 @@ def run(self:Study,
     counts = method in self.methods and modes_of(method)==('none',)
     return Markdown(f"*{method} {'has nothing to count without labels' if counts else 'was not asked for'}*")
 
-# %% ../../nbs/study/study.ipynb #97c38038
+# %% ../../nbs/study/study.ipynb #c003fc04
 @patch
-def run_given(self:Study)->ResultsTable:
-    "Run those of the encoders from elsewhere that were asked for, and show their rows"
+def others(self:Study)->list: # of names of methods
+    "The methods asked for that are not among the usual ones: mae, dino, one of one's own, encoders from elsewhere"
+    return [m for m in self.methods if m not in DEFAULT]
+
+@patch
+def run_others(self:Study)->ResultsTable:
+    "Run those of the methods that are not among the usual ones, and show their rows"
     from IPython.display import Markdown
-    given = [m for m in self.methods if is_encoder_name(m)]
-    if not given: return Markdown('*no encoder from elsewhere was asked for*')
-    for m in given: self.run(m)
-    return results_table([r for r in self.rows if r['method'] in given])
+    if not self.others(): return Markdown('*no other method was asked for*')
+    for m in self.others(): self.run(m)
+    return results_table([r for r in self.rows if r['method'] in self.others()])
 
 # %% ../../nbs/study/study.ipynb #1c9610fa
 @patch
@@ -202,14 +217,14 @@ def show_views(self:Study,
 # %% ../../nbs/study/study.ipynb #7d5da329
 @patch
 def plot_signals(self:Study,
-    method:str='simclr' # name in LEARNERS
+    method:str='simclr' # name in CHAPTERS
 ):
     "Draw what was watched while pre-training, see `galaxy_ssl.study.probes.plot_signals`"
     if method not in self.encoders: return None
     made = self.encoders[method].info['made']
     if 'log' not in made: return None                     # it ships with the package
     title = f"{method_name(method)} on {made['pool']}{self._tag()}; probes on {made['watched']}"
-    return probes.plot_signals(made['log'], title)
+    return probes.plot_signals(made['log'], title, panels=get_method(method).signals)
 
 # %% ../../nbs/study/study.ipynb #74789ea9
 @patch
@@ -224,16 +239,32 @@ def plot_curves(self:Study):
     if ax.lines: ax.legend(fontsize=7)
     return ax
 
+# %% ../../nbs/study/study.ipynb #cfba7eea
+@patch
+def show_learned(self:Study,
+    method:str, # name in CHAPTERS
+    n:int=8     # images
+):
+    "Draw what a method makes of validation images, if it was trained here and can show it"
+    learn = self.pretraining.learners.get(method)
+    if learn is None or not get_method(method).show: return None
+    return get_method(method).show(learn, n, f"{self.encoders[method].info['made']['pool']}{self._tag()}: {method_name(method)}")
+
 # %% ../../nbs/study/study.ipynb #2f0c9778
 @patch
 def show_reconstructions(self:Study,
     n:int=8 # images
 ):
     "Draw reconstructions of validation images, if the autoencoder was trained here"
-    if 'autoencoder' not in self.pretraining.learners: return None
-    learn = self.pretraining.learners['autoencoder']
-    title = f'{self.pool().name}{self._tag()}: reconstructions'
-    return autoencoder.show_reconstructions(learn.model, learn.dls.valid.one_batch()[0], n, title=title)
+    return self.show_learned('autoencoder', n)
+
+@patch
+def show_others(self:Study,
+    n:int=8 # images
+):
+    "What was watched while the methods that are not among the usual ones trained, and what they make of images"
+    made = [m for m in self.others() if m in CHAPTERS and m in self.encoders]
+    return [(self.plot_signals(m),self.show_learned(m, n)) for m in made]
 
 # %% ../../nbs/study/study.ipynb #932fe733
 @patch
