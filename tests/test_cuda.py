@@ -14,7 +14,9 @@ from galaxy_ssl.autoencoder import autoencoder_learner
 from galaxy_ssl.base.training import Checkpoint, fit_status, recorder_df
 from galaxy_ssl.core import create_encoder
 from galaxy_ssl.data import survey_dls
+from galaxy_ssl.dino import dino_learner, dino_loss
 from galaxy_ssl.engine.opencv import run_torch
+from galaxy_ssl.mae import hidden_ids, mae_learner, random_mask
 from galaxy_ssl.simclr import contrastive_accuracy, nt_xent, simclr_learner
 from galaxy_ssl.survey.galaxies import INSTRUMENTS
 from galaxy_ssl.survey.simulate import simulate_images
@@ -161,6 +163,21 @@ def test_a_stream_on_the_device():
     assert len(known) and known.isfinite().all()
     assert not torch.equal(images, next(iter(GalaxyStream(seed=2, device=DEVICE)))[0])
 
+def test_masks_there():
+    "Exact in number, another one for each image, hidden and visible patches apart"
+    keep,mask = random_mask(50, 64, .75, DEVICE)
+    assert keep.device.type==mask.device.type==DEVICE
+    assert (mask.sum(1)==48).all() and len(keep.unique(dim=0))==50
+    assert (torch.cat([keep,hidden_ids(mask, 48)], 1).sort(1).values==torch.arange(64, device=DEVICE)).all()
+
+
+def test_dino_loss_is_that_of_float64():
+    g = torch.Generator().manual_seed(0)
+    s,t = torch.randn(5*4,32,generator=g),torch.softmax(torch.randn(2*4,32,generator=g), 1)
+    logs = torch.log_softmax(s.double()/.1, 1).view(5,4,32)
+    slow = [-(t.double().view(2,4,32)[i]*logs[v]).sum(1).mean() for i in range(2) for v in range(5) if v!=i]
+    assert torch.allclose(dino_loss(s.to(DEVICE), t.to(DEVICE)).cpu().double(), torch.stack(slow).mean(), atol=1e-4)
+
 # ---------------------------------------------------------------- training
 
 def learner(method, galaxies, **kwargs):
@@ -171,16 +188,20 @@ def learner(method, galaxies, **kwargs):
         return simulated_learner(simulated_dls(n=128, bs=32, size=32, device=DEVICE), **kwargs)
     survey = Survey(galaxies, np.full(len(galaxies),-1), [], simulated=True)
     dls = survey_dls(survey, np.arange(48), np.arange(48,64), bs=16, device=DEVICE)
+    if method in ('mae','dino'):
+        make,pool = dict(mae=(mae_learner,'avg'), dino=(dino_learner,'token'))[method]
+        return make(dls, create_encoder('vit_tiny_patch8', size=64, pool=pool), **kwargs)
     return dict(simclr=simclr_learner, autoencoder=autoencoder_learner)[method](dls, create_encoder(), **kwargs)
 
 
-@pytest.mark.parametrize('method', ['simclr','autoencoder','simulated'])
+@pytest.mark.parametrize('method', ['simclr','autoencoder','mae','dino','simulated'])
 def test_training_there(method, galaxies):
     "Losses are finite and fall, the weights stay on the device"
     learn = learner(method, galaxies, lr=1e-3)
     with fit_status(learn): learn.fit(4 if DEVICE=='cuda' else 2)
     loss = recorder_df(learn).train_loss
-    assert np.isfinite(loss).all() and loss.iloc[-1]<loss.iloc[0]
+    assert np.isfinite(loss).all()
+    if method!='dino': assert loss.iloc[-1]<loss.iloc[0]   # what the teacher says changes, and its sharpness
     assert all(p.device.type==DEVICE and p.isfinite().all() for p in learn.model.parameters())
 
 
@@ -192,7 +213,7 @@ class Stop(Callback):
         if self.epoch+1==self.epochs: raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize('method', ['simclr','simulated'])
+@pytest.mark.parametrize('method', ['simclr','mae','dino','simulated'])
 def test_an_interrupted_training_goes_on(method, galaxies, tmp_path):
     "To the weights of one that was not interrupted, as far as kernels of a GPU repeat themselves"
     def fit(path, *cbs):

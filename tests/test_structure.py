@@ -6,7 +6,7 @@ from house import NOTEBOOKS, ROOT, name_of, read_nb, source
 
 PACKAGE = ROOT/'galaxy_ssl'
 MODULES = {'.'.join(o.relative_to(PACKAGE).with_suffix('').parts):o for o in sorted(PACKAGE.rglob('*.py')) if not o.stem.startswith('_')}
-CHAPTERS = ['data','augment','simclr','autoencoder','baseline','experiments','simulated']
+CHAPTERS = ['data','augment','simclr','autoencoder','baseline','experiments','simulated','mae','dino']
 DEFINITIONS = ast.FunctionDef,ast.ClassDef
 IMPORTS = ast.Import,ast.ImportFrom
 
