@@ -69,8 +69,7 @@ def _asked(survey, method, images, seed, size, epoch, start)->dict:
 # %% ../../nbs/catalog/pretraining.ipynb #a57a9fe7
 def _new_encoder(cfg, size):
     "A new encoder of a method's architecture"
-    pool = {k:cfg[k] for k in ('pool',) if k in cfg}
-    return create_encoder(cfg.get('arch','resnet18'), size=size, **pool)
+    return create_encoder(cfg.get('arch','resnet18'), size=size, pool=cfg.get('pool'))
 
 def _start_from(start, size, cfg):
     "The encoder that training starts from, and what its settings say of it"
@@ -108,7 +107,7 @@ def _learner(survey, encoder, asked, cbs):
     n,rest = min(asked['epoch'], asked['images']),perm[k:]
     resize = get_method(method).sized and survey.images.shape[1]!=size # of others the views do it
     dls = survey_dls(survey, rest[:1].repeat(n), perm[:k], bs=min(cfg['bs'], n, len(rest)), size=size if resize else None)
-    fit = {k:_settings(method)[k] for k in ('lr','wd','p') if k in cfg}
+    fit = {k:cfg[k] for k in ('lr','wd','p') if k in cfg}
     cbs = [NextImages(n, rest, asked['seed']), TrimMemory(), *cbs]
     learn = get_method(method).learner(dls, encoder, cfg, size, cbs=cbs, **fit)
     return learn,max(1, round(asked['images']/n))

@@ -122,7 +122,7 @@ def _change_preset(self:StudyData):
     if s.size and training['pretrain_size']:
         training['pretrain_size'] = round(s.size*training['pretrain_size']/training['size'])
     self.size = training['size'] = s.size or training['size']
-    for m in {'simclr','simulated',*s.methods}&{*CHAPTERS}:
+    for m in (o for o in CHAPTERS if o in ('simclr','simulated',*s.methods)):
         if get_method(m).check: get_method(m).check(training[m], self.size)
 
 # %% ../../nbs/study/surveys.ipynb #411be69e
