@@ -12,6 +12,7 @@ from fastai.basics import Callback, L, Learner, MSELossFlat
 from fastai.callback.channelslast import ChannelsLast
 from fastcore.basics import patch
 from torch import Tensor, nn
+from .base.checkpoints import FiniteLoss
 from .base.encoders import STEMS, check_encoder, create_encoder
 from .base.methods import Method
 from .base.style import image_rows
@@ -121,7 +122,7 @@ def autoencoder_learner(
     _check_images(dls, encoder, decoder)
     if views is not None and not callable(views): views = make_pipeline(views, size=size, p=p)
     decoder = decoder or ResNetDecoder(encoder.num_features, size, encoder.config['stem'], chans)
-    cbs = [ChannelsLast(), Reconstruct(views), ChannelsLastBatch(), Autocast(autocast), LossOnDevice()]
+    cbs = [ChannelsLast(), Reconstruct(views), ChannelsLastBatch(), Autocast(autocast), LossOnDevice(), FiniteLoss()]
     cbs += L(kwargs.pop('cbs',None))
     return Learner(dls, Autoencoder(encoder, decoder), loss_func=MSELossFlat(), cbs=cbs, **kwargs)
 

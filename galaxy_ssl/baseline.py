@@ -14,6 +14,8 @@ from fastai.callback.channelslast import ChannelsLast
 from functools import partial
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
+from .base.checkpoints import FiniteLoss
+from .base.distributed import several_processes
 from .base.encoders import check_encoder, extract_features
 from .base.metrics import Evaluation, macro_f1, plot_confusion, score_predictions
 from .base.training import Autocast, ChannelsLastBatch, LossOnDevice, reproducible
@@ -118,7 +120,7 @@ class FeatureDL(DataLoader):
     "Batches of features; loaders made from it have the images"
     def new(self, dataset=None, cls=None, **kwargs):
         "The same features in a known order, or a loader of images"
-        if dataset is None and set(kwargs)=={'get_idxs'}: return super().new(**kwargs)
+        if dataset is None and 'get_idxs' in kwargs: return super().new(**kwargs)
         return self.dataset.images.new(dataset, **kwargs)
     def show_batch(self, *args, **kwargs):
         "Draw images, as the loader of the images does"
@@ -198,7 +200,7 @@ def classifier_learner(
     if mode=='linear':
         dls = feature_dls(dls, encoder, bs=dls.bs, features=features)
         model.norm.measure(dls.train.dataset.tensors[0].to(dls.device))
-    else: cbs = [ChannelsLast(), ChannelsLastBatch(), Autocast(autocast), LossOnDevice()] + cbs
+    else: cbs = [ChannelsLast(), ChannelsLastBatch(), Autocast(autocast), LossOnDevice(), FiniteLoss()] + cbs
     return Learner(dls, model, cbs=cbs, **kwargs)
 
 # %% ../nbs/04_baseline.ipynb #43cd7755
@@ -215,7 +217,7 @@ def evaluate(
     missing = int((dl.labels<0).sum()) if isinstance(dl, SurveyDL) else 0
     if missing:
         raise ValueError(f"every image must be labelled to be evaluated, got {missing} of {len(dl.idx)} without a label")
-    with learn.no_bar(), learn.no_logging(): preds,targs = learn.get_preds(dl=dl)
+    with several_processes(learn), learn.no_bar(), learn.no_logging(): preds,targs = learn.get_preds(dl=dl)
     targs = targs.as_subclass(Tensor).cpu()
     return score_predictions(preds, targs, mine)
 

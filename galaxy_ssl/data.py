@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Splits', 'make_splits', 'sample_budget', 'budget_counts', 'SurveyItems', 'BatchTfm', 'turn', 'SurveyDL',
-           'SurveyLoaders', 'survey_dls', 'image_shape', 'least_batch', 'SURVEYS', 'SurveyInfo', 'SurveyNotFound',
-           'Survey', 'get_survey', 'simulate_survey', 'ingest', 'ingest_galaxy_zoo2', 'data_folder', 'Lupton',
-           'match_positions', 'has_positions']
+           'SurveyLoaders', 'survey_dls', 'image_shape', 'least_batch', 'as_bytes', 'SURVEYS', 'SurveyInfo',
+           'SurveyNotFound', 'Survey', 'get_survey', 'simulate_survey', 'ingest', 'ingest_galaxy_zoo2', 'data_folder',
+           'Lupton', 'match_positions', 'has_positions']
 
 # %% ../nbs/00_data.ipynb #14984140
 import math, numpy as np, random, torch, torch.nn.functional as F
@@ -27,7 +27,7 @@ from .base.utils import check_int
 from .survey.catalogue import SURVEYS, SurveyInfo
 from .survey.download import SurveyNotFound, data_folder
 from .survey.fits import Lupton
-from .survey.given import as_indices, given_survey
+from .survey.given import as_indices, given_survey, unreadable
 from .survey.ingest import ingest, ingest_galaxy_zoo2
 from .survey.opening import get_survey
 from .survey.positions import has_positions, match_positions
@@ -223,14 +223,10 @@ class SurveyDL(TfmdDL):
 def labels(self:SurveyDL)->np.ndarray:
     "Labels of the images, in the order of `idx`, -1 = none"
     return self.survey.labels[self.idx]
-
-# %% ../nbs/00_data.ipynb #ec00e541
 @patch(as_prop=True)
 def vocab(self:SurveyDL)->CategoryMap:
     "Class names, in label order"
     return CategoryMap(self.survey.classes, sort=False)
-
-# %% ../nbs/00_data.ipynb #d4f07834
 @patch(as_prop=True)
 def c(self:SurveyDL)->int:
     "Number of classes"
@@ -266,7 +262,7 @@ class _Copier:
             for t in ts: t.record_stream(now)
         return ts
 
-# %% ../nbs/00_data.ipynb #aa6dbd74
+# %% ../nbs/00_data.ipynb #40251aa1
 @patch
 def create_batches(self:SurveyDL, samps):
     "Fetch whole batches by position, always one ahead"
@@ -274,7 +270,8 @@ def create_batches(self:SurveyDL, samps):
     arrays = (self.survey.images,self.survey.labels)[:1+self.with_y]
     def fetch(pos):
         i = self.idx[np.array(pos)]
-        return copier.send([torch.from_numpy(np.asarray(o[i])) for o in arrays])
+        try: return copier.send([torch.from_numpy(np.asarray(o[i])) for o in arrays])
+        except (OSError,ValueError,RuntimeError) as e: raise unreadable(self.survey, i, e) from e
     def ready(job):
         x,*y = copier.receive(*job.result())
         return (TensorImage(x.permute(0,3,1,2)),*map(TensorCategory, y))
@@ -316,8 +313,6 @@ def new(self:SurveyDL,
 def _name(dl, y)->str:
     "Class name of a label"
     return dl.survey.classes[int(y)] if 0<=int(y)<len(dl.survey.classes) else 'unlabelled'
-
-# %% ../nbs/00_data.ipynb #ca7508bc
 def _xy(b)->tuple:
     "Images and labels of a batch, -1 where it has none"
     return b[0],b[1] if len(b)>1 else torch.full((len(b[0]),), -1)
@@ -444,3 +439,11 @@ def least_batch(
     except TypeError: return bs      # a stream
     if dl.drop_last: return bs if n>=bs else 0
     return n%bs or min(n, bs)
+
+# %% ../nbs/00_data.ipynb #bca0fdb0
+def as_bytes(
+    dls  # any DataLoaders
+):       # the same, or new ones over the same images whose batches are bytes
+    "Spare a float copy of each batch, where images are bytes and nothing but views is done to them"
+    if not all(isinstance(dl, SurveyDL) and dl.is_plain for dl in dls.loaders): return dls
+    return type(dls)(*(dl.new(as_float=False) for dl in dls.loaders), path=dls.path, device=dls.device)

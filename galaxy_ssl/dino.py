@@ -12,13 +12,15 @@ import math, torch, torch.nn.functional as F
 from collections import OrderedDict
 from copy import deepcopy
 from dataclasses import dataclass, fields
-from fastai.basics import Callback, L, Learner, Metric
+from fastai.basics import Callback, L, Learner, Metric, get_model
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.schedule import SchedCos
 from fastcore.basics import listify, patch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from .base.attention import attention_maps, show_attention
+from .base.checkpoints import FiniteLoss
+from .base.distributed import gather_rows, mean_over, n_processes
 from .base.encoders import check_encoder, create_encoder
 from .base.methods import Method
 from .base.style import image_rows
@@ -166,12 +168,14 @@ def dino_loss(
 def sinkhorn(
     t:Tensor,       # the teacher's outputs, (B,K)
     temp:float=.05, # temperature, above 0
-    n_iter:int=3    # times that columns and rows are scaled
+    n_iter:int=3,   # times that columns and rows are scaled
+    over_all:bool=False # is each output used alike in the rows of all processes together?
 )->Tensor:          # (B,K), each row adds up to 1, each column to about B/K
     "Answers in which all outputs are used alike (Caron et al. 2020, section 3.1; Cuturi 2013)"
     q = t.float()/temp
     for _ in range(n_iter):
-        q = q-q.logsumexp(0, keepdim=True)
+        use = q.logsumexp(0, keepdim=True)
+        q = q-(gather_rows(use, [1]*n_processes()).logsumexp(0, keepdim=True) if over_all else use)
         q = q-q.logsumexp(1, keepdim=True)
     return q.exp()
 
@@ -202,7 +206,7 @@ def targets(self:DINOLoss,
 )->Tensor:    # (2N,K), each row adds up to 1
     "The teacher's answers (equation 1, centered)"
     with torch.autocast(t.device.type, enabled=False):
-        if self.centering=='sinkhorn': return sinkhorn(t, self.teacher_temp)
+        if self.centering=='sinkhorn': return sinkhorn(t, self.teacher_temp, over_all=self.training)
         return torch.softmax((t.float()-self.center)/self.teacher_temp, 1)
 
 # %% ../nbs/08_dino.ipynb #5f4b99f7
@@ -212,7 +216,7 @@ def move_center(self:DINOLoss,
     t:Tensor  # the teacher's outputs, (2N,K)
 ):
     "Move the center towards the mean output (equation 4)"
-    self.center.lerp_(t.float().mean(0), 1-self.center_momentum)
+    self.center.lerp_(mean_over(t.float()), 1-self.center_momentum)
 
 # %% ../nbs/08_dino.ipynb #a0c037b0
 @patch
@@ -245,7 +249,7 @@ class TeacherSignal(Metric):
         self.total,self.entropies,self.n = 0.,0.,0
     def accumulate(self, learn):
         "Add a batch"
-        p = learn.model.loss.targets(learn.pred[1].detach())
+        p = get_model(learn.model).loss.targets(learn.pred[1].detach())
         self.total = self.total+p.sum(0).double()
         self.entropies = self.entropies+torch.special.entr(p).sum().double()
         self.n += len(p)
@@ -335,22 +339,26 @@ class DINO(Callback):
         views,                      # callable on a batch (N,C,H,W), gives global and local crops; see MultiCrop
         schedule:DINOSchedule=None  # None: the paper's
     ): self.views,self.schedule = views,schedule or DINOSchedule()
+    @property
+    def net(self):
+        "The model, also where it is wrapped for several processes"
+        return get_model(self.learn.model)
     def before_fit(self):
-        self.model.freeze_teacher()
+        self.net.freeze_teacher()
         self.wd = self.opt.hypers[-1].get('wd',0.)
     def before_batch(self):
         x = self.learn.xb[0].as_subclass(Tensor)
         self.learn.xb,self.learn.yb = self.views(x),(torch.arange(len(x), device=x.device),)
         if not self.training: return
         self.now = self.schedule.at((self.epoch*self.n_iter+self.iter)/(self.n_epoch*self.n_iter), self.wd)
-        self.model.loss.teacher_temp = self.now['teacher_temp']
+        self.net.loss.teacher_temp = self.now['teacher_temp']
         self.opt.set_hyper('wd', self.now['wd'])
     def before_step(self):
-        if self.now['frozen'] and hasattr(self.model.head,'last'):
-            for p in self.model.student.head.last.parameters(): p.grad = None
-    def after_step(self): self.model.update_teacher(self.now['momentum'])
+        if self.now['frozen'] and hasattr(self.net.head,'last'):
+            for p in self.net.student.head.last.parameters(): p.grad = None
+    def after_step(self): self.net.update_teacher(self.now['momentum'])
     def after_fit(self):
-        if is_fitting(self.learn): self.model.encoder.requires_grad_(True) # it may be fine-tuned now
+        if is_fitting(self.learn): self.net.encoder.requires_grad_(True) # it may be fine-tuned now
 
 # %% ../nbs/08_dino.ipynb #d8f69469
 def _check_batches(dls):
@@ -381,7 +389,8 @@ def dino_learner(
     _check_batches(dls)
     head = head or DINOHead(encoder.num_features)
     model = DINOModel(encoder, head, loss or DINOLoss(head.out_features))
-    cbs = [ChannelsLast(), DINO(views, schedule), Autocast(autocast), LossOnDevice()] + L(kwargs.pop('cbs',None))
+    cbs = [ChannelsLast(), DINO(views, schedule), Autocast(autocast), LossOnDevice(), FiniteLoss()]
+    cbs += L(kwargs.pop('cbs',None))
     signals = [TeacherSignal(o) for o in ('information','entropy','marginal_entropy')]
     kwargs = dict(metrics=signals, wd=.04, splitter=student_params) | kwargs
     return Learner(dls, model, loss_func=model.loss, cbs=cbs, **kwargs)

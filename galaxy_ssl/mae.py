@@ -9,17 +9,19 @@ __all__ = ['VIEWS', 'METHOD', 'patchify', 'unpatchify', 'count_visible', 'random
 
 # %% ../nbs/07_mae.ipynb #8b9b4c23
 import math, torch, torch.nn.functional as F
-from fastai.basics import Callback, L, Learner
+from fastai.basics import Callback, L, Learner, get_model
 from fastai.callback.channelslast import ChannelsLast
 from fastcore.basics import patch
 from torch import Tensor, nn
+from .base.checkpoints import FiniteLoss
+from .base.distributed import batch_rows
 from .base.encoders import check_encoder, create_encoder
 from .base.methods import Method
 from .base.style import image_rows
 from .base.training import Autocast, LossOnDevice
 from .base.utils import check_int
 from .base.vits import check_patches, patch_size, sincos_positions
-from .data import SurveyDL, image_shape
+from .data import as_bytes, image_shape
 from .augment import make_pipeline
 
 # %% ../nbs/07_mae.ipynb #234efe0d
@@ -235,9 +237,11 @@ class MaskedAutoencoder(Callback):
         x = self.learn.xb[0].as_subclass(Tensor)
         x = self.views(x) if self.training and self.views is not None else self.whole(x)
         masks = None if self.training else torch.Generator().manual_seed(self.iter)
-        n = x.shape[2]*x.shape[3]//self.model.decoder.patch**2
-        keep,mask = random_mask(len(x), n, self.ratio, x.device, masks)
-        self.learn.xb,self.learn.yb = (x,keep,mask),(self.model.target(x, mask, n-keep.shape[1]),)
+        model,(rows,total) = get_model(self.learn.model),batch_rows(self.learn.dl, len(x))
+        n = x.shape[2]*x.shape[3]//model.decoder.patch**2
+        keep,mask = random_mask(len(x) if self.training else total, n, self.ratio, x.device, masks)
+        if not self.training: keep,mask = keep[rows],mask[rows]      # those of the whole batch
+        self.learn.xb,self.learn.yb = (x,keep,mask),(model.target(x, mask, n-keep.shape[1]),)
 
 # %% ../nbs/07_mae.ipynb #28dc7bff
 @patch
@@ -256,12 +260,6 @@ def _check_encoder(encoder):
     name = getattr(encoder,'config',{}).get('arch') or type(encoder).__name__
     raise ValueError(f"a masked autoencoder needs a plain vision transformer of timm, which {name} is not "
                      "(or not without its preprocessing); use create_encoder('vit_tiny_patch8')")
-
-# %% ../nbs/07_mae.ipynb #e49ae39b
-def _bytes_if_plain(dls):
-    "The same loaders, but with bytes where images are bytes and nothing is done to them"
-    if not all(isinstance(dl, SurveyDL) and dl.is_plain for dl in dls.loaders): return dls
-    return type(dls)(*(dl.new(as_float=False) for dl in dls.loaders), path=dls.path, device=dls.device)
 
 # %% ../nbs/07_mae.ipynb #9260520f
 VIEWS = 'rotation,flip,zoom'
@@ -287,8 +285,8 @@ def mae_learner(
     _check_encoder(encoder)
     check_encoder(encoder, hw, chans)
     count_visible(math.prod(hw)//patch_size(encoder)**2, ratio)
-    if views is None or getattr(views,'takes_bytes',False): dls = _bytes_if_plain(dls)
-    cbs = [ChannelsLast(), MaskedAutoencoder(views, ratio, seen), Autocast(autocast), LossOnDevice()]
+    if views is None or getattr(views,'takes_bytes',False): dls = as_bytes(dls)
+    cbs = [ChannelsLast(), MaskedAutoencoder(views, ratio, seen), Autocast(autocast), LossOnDevice(), FiniteLoss()]
     kwargs = dict(metrics=explained_variance) | kwargs | dict(cbs=cbs+L(kwargs.pop('cbs',None)))
     return Learner(dls, MAEModel(encoder, decoder or MAEDecoder(encoder)), loss_func=mae_loss, **kwargs)
 

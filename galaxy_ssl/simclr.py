@@ -4,34 +4,41 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'VIEWS', 'METHOD', 'nt_xent', 'contrastive_accuracy', 'ProjectionHead', 'SimCLRModel', 'SimCLR', 'NTXentLoss',
-           'as_bytes', 'simclr_learner']
+           'simclr_learner', 'as_bytes']
 
 # %% ../nbs/02_simclr.ipynb #104dbaaa
 import torch, torch.nn.functional as F
 from collections import OrderedDict
 from fastai.basics import Callback, L, Learner
 from fastai.callback.channelslast import ChannelsLast
+from fastai.callback.training import GradientAccumulation
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from .base.checkpoints import FiniteLoss
+from .base.distributed import gather_rows, is_first_process, n_processes, process_rank, row_counts
 from .base.encoders import check_encoder, create_encoder
 from .base.methods import Method
 from .base.signals import alignment, spread, uniformity
 from .base.style import image_rows
-from .base.training import Autocast, LossOnDevice
+from .base.training import Autocast, LossOnDevice, is_fitting
+from .base.utils import say
 from .engine.views import two_views
-from .data import SurveyDL, image_shape, least_batch
+from .data import as_bytes, image_shape, least_batch
 from .augment import make_pipeline
+
+# %% ../nbs/02_simclr.ipynb #aac02e86
+_all_ = ['as_bytes']
 
 # %% ../nbs/02_simclr.ipynb #78a0894f
 BLOCK = 2**21 # similarities held at once
 
 # %% ../nbs/02_simclr.ipynb #5b8b7957
-def _similarities(z, zt, rows, own):
+def _similarities(z, zt, rows, own, parts):
     "Blocks of `rows` rows of zt@z.T: first row, one past the last, similarities (to itself: `own`), partners"
     m = len(z)
-    for a in range(0, m, rows):
-        b = min(a+rows, m)
+    for a,end in ((a,end) for start,end in parts for a in range(start, end, rows)):
+        b = min(a+rows, end)
         s = zt[a:b]@z.T
         s[:,a:b].fill_diagonal_(own)
         yield a,b,s,(torch.arange(a, b, device=z.device)+m//2)%m
@@ -40,10 +47,10 @@ def _similarities(z, zt, rows, own):
 class _NTXent(torch.autograd.Function):
     "The loss of normalised embeddings z (2N,D), first then second views; its gradient is made on the way"
     @staticmethod
-    def forward(ctx, z, temperature, rows):
+    def forward(ctx, z, temperature, rows, parts):
         grad = torch.zeros_like(z) if ctx.needs_input_grad[0] else None
-        loss,zt = z.new_zeros(()),z/temperature
-        for a,b,s,partner in _similarities(z, zt, rows, -torch.inf): # a view is not its own candidate
+        loss,zt,n = z.new_zeros(()),z/temperature,sum(b-a for a,b in parts)
+        for a,b,s,partner in _similarities(z, zt, rows, -torch.inf, parts): # a view is not its own candidate
             i,lse = torch.arange(b-a, device=z.device),s.logsumexp(1)
             loss += (lse-s[i,partner]).sum()
             if grad is None: continue
@@ -51,26 +58,36 @@ class _NTXent(torch.autograd.Function):
             p[i,partner] -= 1
             grad[a:b].addmm_(p, zt)
             grad.addmm_(p.T, zt[a:b])
-        if grad is not None: ctx.save_for_backward(grad.div_(len(z)))
-        return loss/len(z)
+        if grad is not None: ctx.save_for_backward(grad.div_(n))
+        return loss/n
     @staticmethod
     @once_differentiable
-    def backward(ctx, g): return g*ctx.saved_tensors[0],None,None
+    def backward(ctx, g): return g*ctx.saved_tensors[0],None,None,None
+
+# %% ../nbs/02_simclr.ipynb #7d1eb0a9
+def _of_all(z, counts=None):
+    "Embeddings of first then second views of all processes, and the stretches of rows that are this one's"
+    if n_processes()<2 or not z.requires_grad: return z,((0,len(z)),)
+    n,counts = len(z)//2,counts or row_counts(z[::2])
+    a,m = sum(counts[:process_rank()]),sum(counts)
+    z = gather_rows(torch.cat(z.chunk(2), 1), counts)
+    return torch.cat(z.chunk(2, 1)),((a,a+n),(m+a,m+a+n))
 
 # %% ../nbs/02_simclr.ipynb #3f886ee9
 def nt_xent(
-    z1:Tensor,             # embeddings of the first views, (N,D), N at least 2
+    z1:Tensor,             # embeddings of the first views, (N,D), at least 2 in all processes together
     z2:Tensor,             # embeddings of the second views, (N,D), row i the partner of row i
-    temperature:float=0.5  # above 0
+    temperature:float=0.5, # above 0
+    counts=None            # pairs of each process; None: exchanged first, see row_counts
 )->Tensor:                 # scalar, float32
     "Normalised temperature-scaled cross entropy over both directions of every pair (equations 2 and 3)"
     if z1.ndim!=2 or z1.shape!=z2.shape:
         raise ValueError(f"`z1` and `z2` must both be (N,D), got {tuple(z1.shape)} and {tuple(z2.shape)}")
-    if len(z1)<2: raise ValueError(f"NT-Xent needs at least 2 pairs to have a negative, got a batch of {len(z1)}")
     if not temperature>0: raise ValueError(f"`temperature` must be above 0, got {temperature}")
     with torch.autocast(z1.device.type, enabled=False):
-        z = F.normalize(torch.cat([z1,z2]).float(), dim=1)
-        return _NTXent.apply(z, temperature, max(1, BLOCK//len(z)))
+        z,mine = _of_all(F.normalize(torch.cat([z1,z2]).float(), dim=1), counts)
+        if len(z)<4: raise ValueError(f"NT-Xent needs at least 2 pairs to have a negative, got a batch of {len(z)//2}")
+        return _NTXent.apply(z, temperature, max(1, BLOCK//len(z)), mine)
 
 # %% ../nbs/02_simclr.ipynb #11060273
 def contrastive_accuracy(
@@ -78,9 +95,9 @@ def contrastive_accuracy(
     *targ      # what fastai passes as target; not needed
 )->Tensor:     # in [0,1]; chance is 1/(2N-1)
     "Share of views whose nearest other view is their partner"
-    z = F.normalize(z.float(), dim=1)
-    blocks = _similarities(z, z, max(1, BLOCK//len(z)), -2)
-    return sum((s.argmax(1)==partner).sum() for _,_,s,partner in blocks)/len(z)
+    z,mine = _of_all(F.normalize(z.float(), dim=1))
+    blocks = _similarities(z.detach(), z.detach(), max(1, BLOCK//len(z)), -2, mine)
+    return sum((s.argmax(1)==partner).sum() for _,_,s,partner in blocks)/sum(b-a for a,b in mine)
 
 # %% ../nbs/02_simclr.ipynb #4199fc3d
 class ProjectionHead(nn.Sequential):
@@ -111,35 +128,36 @@ class SimCLR(Callback):
     def __init__(self,
         views,         # callable on a batch (N,C,H,W), random per image; see make_pipeline
         views2=None    # for the second view; None: the same as the first
-    ): self.views,self.views2 = views,views2 or views
+    ): self.views,self.views2,self.said = views,views2 or views,False
+    def before_fit(self):
+        small = any(isinstance(o, GradientAccumulation) for o in self.learn.cbs)
+        if not small or self.said or not is_fitting(self.learn) or not is_first_process(): return
+        self.said = True
+        say("GradientAccumulation adds no negatives: a view is told from those of its own batch alone; "
+            "for more use a larger `bs`, or several processes")
     def before_batch(self):
         x = self.learn.xb[0].as_subclass(Tensor)
         self.learn.xb = (two_views(x, self.views, self.views2, joined=True),)
         self.learn.yb = (torch.arange(len(x), device=x.device),)
+        if isinstance(self.learn.loss_func, NTXentLoss): self.learn.loss_func.counts = getattr(self.learn.dl,'counts',None)
 
 # %% ../nbs/02_simclr.ipynb #841205fb
 class NTXentLoss(nn.Module):
     "`nt_xent` as fastai calls a loss: on stacked embeddings (2N,D), first then second views; it needs no target"
     def __init__(self,
         temperature:float=0.5 # above 0, see nt_xent
-    ): super().__init__(); self.temperature = temperature
+    ):
+        super().__init__()
+        self.temperature,self.counts = temperature,None     # pairs of each process, where the loader knows them
     def forward(self, pred, *targ):
         "The loss of embeddings (2N,D), a scalar"
-        if len(pred)<4:
+        if len(pred)<4 and n_processes()<2:
             raise ValueError(f"SimCLR needs at least 2 images a batch, got {len(pred)//2}; "
                              "use `drop_last` or another batch size, and extract_features for single images")
-        return nt_xent(*pred.chunk(2), self.temperature)
+        return nt_xent(*pred.chunk(2), self.temperature, self.counts)
     def extra_repr(self):
         "What `repr` shows between the brackets"
         return f'temperature={self.temperature}'
-
-# %% ../nbs/02_simclr.ipynb #90128716
-def as_bytes(
-    dls  # any DataLoaders
-):       # the same, or new ones over the same images whose batches are bytes
-    "Spare a float copy of each batch, where images are bytes and nothing but views is done to them"
-    if not all(isinstance(dl, SurveyDL) and dl.is_plain for dl in dls.loaders): return dls
-    return type(dls)(*(dl.new(as_float=False) for dl in dls.loaders), path=dls.path, device=dls.device)
 
 # %% ../nbs/02_simclr.ipynb #85ce08ab
 VIEWS = ('gaussian_noise','crop_resize','crop_resize')   # the paper's choice, section 4.1
@@ -179,7 +197,7 @@ def simclr_learner(
     dls = _with_pairs(dls)
     if getattr(views,'takes_bytes',False): dls = as_bytes(dls)
     model = SimCLRModel(encoder, head or ProjectionHead(encoder.num_features))
-    cbs = [ChannelsLast(), SimCLR(views), Autocast(autocast), LossOnDevice()] + L(kwargs.pop('cbs',None))
+    cbs = [ChannelsLast(), SimCLR(views), Autocast(autocast), LossOnDevice(), FiniteLoss()] + L(kwargs.pop('cbs',None))
     kwargs = dict(metrics=contrastive_accuracy) | kwargs
     return Learner(dls, model, loss_func=NTXentLoss(temperature), cbs=cbs, **kwargs)
 

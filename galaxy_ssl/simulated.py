@@ -8,12 +8,16 @@ __all__ = ['SCALE', 'PARTS', 'METHOD', 'SimulatedDL', 'simulated_dls', 'property
 
 # %% ../nbs/06_simulated.ipynb #87869ef0
 import math, random, torch, torch.nn.functional as F
+from copy import copy
 from fastai.basics import Callback, DataLoader, L, Learner, default_device, show_image, subplots
 from fastai.callback.channelslast import ChannelsLast
 from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from fastcore.meta import delegates
+from itertools import count
 from torch import Tensor, nn
+from .base.checkpoints import FiniteLoss
+from .base.distributed import check_split, split_rows, sum_over
 from .base.encoders import check_encoder, create_encoder
 from .base.methods import Method
 from .base.training import Autocast, LossOnDevice
@@ -25,6 +29,7 @@ from .survey.stream import GalaxyStream, PROPERTIES
 # %% ../nbs/06_simulated.ipynb #842baa30
 class SimulatedDL(DataLoader):
     "Batches of simulated galaxies: images, recipes and properties"
+    rows = counts = None
     @delegates(GalaxyStream)
     def __init__(self,
         n:int=10_240,      # images in an epoch
@@ -38,7 +43,7 @@ class SimulatedDL(DataLoader):
         GalaxyStream(seed=seed, **kwargs)   # an error now rather than in the first batch
         check_int(bs, 'bs')
         super().__init__(bs=bs, num_workers=0, device=device)
-        self.rng,self.kept = random.Random(seed),[]
+        self.rng,self.kept,self.rank,self.world = random.Random(seed),[],0,1
     def __len__(self): return max(1, self.n_images//self.bs)
 
 # %% ../nbs/06_simulated.ipynb #6c6d2dc3
@@ -54,17 +59,38 @@ def __iter__(self:SimulatedDL):
     if self.fixed and self.kept:
         yield from self.kept
         return
-    rounds,sent,left,kept = iter(self.stream()),0,None,[]
+    rounds,size,sent,left,kept = self.rounds(),self.bs if self.fixed else self.bs//self.world,0,None,[]
     while sent<len(self):
         new = next(rounds)
         left = new if left is None else tuple(map(torch.cat, zip(left,new)))
-        while len(left[0])>=self.bs and sent<len(self):
-            x,*y = (o[:self.bs] for o in left)
-            left,sent = tuple(o[self.bs:] for o in left),sent+1
+        while len(left[0])>=size and sent<len(self):
+            x,*y = (o[:size][self.rows] if self.fixed and self.rows else o[:size] for o in left)
+            left,sent = tuple(o[size:] for o in left),sent+1
             b = (x.float().div_(255),*y)
             if self.fixed: kept.append(b)
             yield b
     self.kept = kept
+
+# %% ../nbs/06_simulated.ipynb #0da51947
+@patch
+def rounds(self:SimulatedDL):
+    "The rounds of the next epoch that this process draws"
+    stream,(first,step) = self.stream(),(0,1) if self.fixed else (self.rank,self.world)
+    return (stream.round(i) for i in count(first, step))
+
+# %% ../nbs/06_simulated.ipynb #6e01d75d
+@patch
+def share(self:SimulatedDL,
+    rank:int, # of the process
+    world:int # processes
+)->SimulatedDL:
+    "The loader of one process of several"
+    if not self.fixed: check_split(self.bs, world)
+    dl,n = copy(self),split_rows(self.bs, world)
+    a = sum(n[:rank])
+    dl.rank,dl.world,dl.kept,dl.counts,dl.rows = rank,world,[],n,list(range(a, a+n[rank])) or [0]
+    if self.fixed: dl.rows += dl.rows[-1:]*(n[0]-len(dl.rows))
+    return dl
 
 # %% ../nbs/06_simulated.ipynb #aa2c0717
 @delegates(SimulatedDL, but=['fixed'])
@@ -167,6 +193,12 @@ class SimulatedLoss(nn.Module):
         self.register_buffer('mean', mean)
         self.register_buffer('std', std)
 
+# %% ../nbs/06_simulated.ipynb #813ecaff
+def _known_of_all(known, images):
+    "What to divide a sum over known properties by, in this process, for the mean over processes to be that over all"
+    both = sum_over(torch.stack([known,torch.full_like(known, images)]))
+    return both[0]*(images/both[1])
+
 # %% ../nbs/06_simulated.ipynb #721b3e90
 @patch
 def forward(self:SimulatedLoss, pred, recipe, props):
@@ -176,8 +208,9 @@ def forward(self:SimulatedLoss, pred, recipe, props):
     if 'properties' in self.parts:
         z = (props-self.mean.to(props.device))/self.std.to(props.device)
         known = ~z.isnan()
-        error = (pred[1].float()-z.clamp(-4,4).nan_to_num(0.)).square()*known
-        total = total+error.sum()/known.sum().clamp(min=1)
+        error,n = (pred[1].float()-z.clamp(-4,4).nan_to_num(0.)).square()*known,known.sum().float()
+        if pred[1].requires_grad: n = _known_of_all(n, len(props))
+        total = total+error.sum()/n.clamp(min=1)
     return total
 
 # %% ../nbs/06_simulated.ipynb #4af7d66e
@@ -233,7 +266,8 @@ def simulated_learner(
     dls,encoder = dls or simulated_dls(),encoder or create_encoder()
     _check_dls(dls, encoder)
     model = SimulatedModel(encoder)
-    cbs = [ChannelsLast(), Simulated(), _BothAutocast(autocast), LossOnDevice()] + L(kwargs.pop('cbs',None))
+    cbs = [ChannelsLast(), Simulated(), _BothAutocast(autocast), LossOnDevice(), FiniteLoss()]
+    cbs += L(kwargs.pop('cbs',None))
     kwargs = dict(metrics=[recipe_accuracy,property_error]) | kwargs
     dls.n_inp = 1
     return Learner(dls, model, loss_func=SimulatedLoss(model.mean,model.std,parts), cbs=cbs, **kwargs)

@@ -7,7 +7,7 @@ __all__ = ['feature_distance', 'WithReal']
 
 # %% ../../nbs/study/joint.ipynb #bad00696
 import numpy as np, torch, torch.nn.functional as F
-from fastai.basics import Callback
+from fastai.basics import Callback, get_model
 from fastcore.basics import patch
 from torch import Tensor
 from ..base.training import Autocast
@@ -48,7 +48,7 @@ def before_fit(self:WithReal):
     self.after_fit()                     # a hook that an interrupted training left
     def keep(module, args, out):
         if self.training: self.features = out
-    self.hook = self.model.encoder.register_forward_hook(keep)
+    self.hook = get_model(self.model).encoder.register_forward_hook(keep)
 
 @patch
 def after_fit(self:WithReal):

@@ -8,7 +8,7 @@ __all__ = ['nearest_rows', 'knn_scores', 'knn_macro_f1', 'linear_macro_f1', 'Onl
 
 # %% ../../nbs/study/probes.ipynb #f462147f
 import math, matplotlib.pyplot as plt, numpy as np, pandas as pd, torch, torch.nn.functional as F, warnings
-from fastai.basics import Callback, L, Recorder, ValueMetric
+from fastai.basics import Callback, L, Recorder, ValueMetric, get_model
 from torch import Tensor
 from ..base.encoders import extract_features
 from ..base.metrics import macro_f1
@@ -101,7 +101,7 @@ class OnlineProbe(Callback):
         self.learn.metrics = self.metrics0+L(ValueMetric(lambda n=n: self.values.get(n,math.nan), n) for n in _PROBES)
     def after_validate(self):
         if not is_fitting(self.learn): return
-        f,y = extract_features(self.model.encoder, self.dl, None)
+        f,y = extract_features(get_model(self.model).encoder, self.dl, None)
         f,y = f[y>=0],y[y>=0]
         self.values = dict(knn=knn_macro_f1(f, y, self.n_classes, self.k),
             linear_probe=linear_macro_f1(f, y, self.n_classes), features_spread=spread(f).item())
