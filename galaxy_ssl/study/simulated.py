@@ -7,11 +7,14 @@ __all__ = ['pretrain_command', 'pretrain_simulated']
 
 # %% ../../nbs/study/simulated.ipynb #198510bf
 import math, platform, re, time, torch
+from contextlib import nullcontext
 from dataclasses import asdict
 from fastai.basics import default_device, set_seed
 from pathlib import Path
 from ..base.encoders import create_encoder, encoder_info, save_encoder
-from ..base.training import Checkpoint, fit_status, recorder_df, reproducible
+from ..base.checkpoints import Checkpoint
+from ..base.distributed import first_process, is_first_process, several_processes, start_processes
+from ..base.training import fit_status, recorder_df, reproducible
 from ..base.utils import check_int, digest, one_at_a_time
 from ..survey.cameras import CameraRanges, get_cameras
 from ..simulated import simulated_dls, simulated_learner
@@ -70,16 +73,20 @@ def _learner(n, asked, cbs):
 def _train(path, asked):
     "Train an encoder and write it"
     epochs,start = max(1, round(asked['images']/asked['epoch'])),time.time()
-    kept = Checkpoint(path.with_name(f'{path.name}-{digest(asked)}.ckpt'))
+    kept = Checkpoint(path.with_name(f'{path.name}.ckpt'), settings=asked, tidy=False)
     set_seed(asked['seed'], reproducible=True)
     learn = _learner(asked['images']//epochs, asked, kept)
-    with fit_status(learn, f"{asked['images']:,} simulated galaxies"): learn.fit_cosine(epochs, warmup=.05)
+    with several_processes(learn), fit_status(learn, f"{asked['images']:,} simulated galaxies"):
+        learn.fit_cosine(epochs, warmup=.05)
     dl,log = learn.dls.train,recorder_df(learn).round(4)
     made = dict(method='simulated', images=epochs*len(dl)*dl.bs, epochs=epochs, bs=dl.bs, settings=asked,
                 device=_machine(), threads=torch.get_num_threads(), seconds=round(time.time()-start+kept.spent),
                 command=pretrain_command(path, asked), log=log.to_dict('list'), **log.iloc[-1].to_dict())
     encoder = learn.model.encoder.to(memory_format=torch.contiguous_format).eval()
-    return save_encoder(encoder, path, half=True, **made)
+    with first_process():                                             # the others find it
+        if is_first_process(): save_encoder(encoder, path, half=True, **made)
+    kept.remove()
+    return path.with_name(f'{path.name}.safetensors')
 
 # %% ../../nbs/study/simulated.ipynb #3582dcbe
 @reproducible()
@@ -97,6 +104,7 @@ def pretrain_simulated(
     path = Path(dst)
     if path.suffix in ('.safetensors','.json'): path = path.with_suffix('')
     asked = _asked(images, seed, cameras, size, epoch, lr, wd)
-    with one_at_a_time(path):
-        if _is_made(path, asked): return path.with_name(f'{path.name}.safetensors')
-        return _train(path, asked)
+    start_processes()
+    with one_at_a_time(path) if is_first_process() else nullcontext():
+        with first_process(): done = _is_made(path, asked)
+        return path.with_name(f'{path.name}.safetensors') if done else _train(path, asked)
