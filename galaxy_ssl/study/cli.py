@@ -7,12 +7,12 @@ __all__ = ['main']
 
 # %% ../../nbs/study/cli.ipynb #3ab47e94
 from .. import __version__
-import argparse, sys, warnings
+import argparse, os, sys, warnings
 from dataclasses import fields
 from ..survey.catalogue import SURVEYS
 from ..survey.download import data_folder, download_survey, survey_state, verify_survey
 from ..catalog.commands import COMMANDS
-from .options import Command, Usage, add_command, complain, given, reading_options, share, whole
+from .options import PIXELS, Command, Usage, add_command, complain, given, reading_options, share, whole
 from .settings import StudySettings, settings_help
 
 # %% ../../nbs/study/cli.ipynb #9af33e0e
@@ -67,12 +67,28 @@ def _show(survey, out=None, csv=None):
 
 # %% ../../nbs/study/cli.ipynb #89d75d47
 def _ingest(args)->int:
-    "Crop and resample a survey's images into one .h5 file that opens as a memory map"
+    "Crop and resample a survey's images into one .h5 file that opens as a memory map, or into shards"
+    if args.shards is not None: return _ingest_shards(args)
+    if args.encoding: raise Usage("--encoding is for shards, got no --shards")
     from galaxy_ssl.data import get_survey, ingest
     same = dict(sample=args.sample, seed=args.seed, check=not args.no_check)
     dst = ingest(args.src, args.dst, args.crop or None, args.size or None, **same, **given(args))
     print(dst)
     if not args.no_check: _show(get_survey(dst, labelled=None), args.out, args.csv)
+    return 0
+
+# %% ../../nbs/study/cli.ipynb #45194522
+def _ingest_shards(args)->int:
+    "Crop and resample a survey's images into shards"
+    for k in ('sample','out','csv'):
+        if getattr(args, k) is not None: raise Usage(f"--{k} is for one .h5 file, and not for --shards")
+    from galaxy_ssl.catalog.shard_loader import ingest_shards
+    from galaxy_ssl.survey.shards import open_shards
+    said = given(args)
+    how = dict(shards=args.shards or None, encoding=args.encoding or 'raw', max_bad=said.pop('max_bad'))
+    pixels = {k:said.pop(k) for k in PIXELS if k in said}
+    dst = ingest_shards(args.src, args.dst, args.crop or None, args.size or None, said, pixels, **how)
+    print(f'{dst}: {open_shards(dst)}')
     return 0
 
 # %% ../../nbs/study/cli.ipynb #efc79bd5
@@ -129,7 +145,9 @@ def _grid_options(cmd):
 def _ingest_options(cmd):
     o = cmd.add_argument
     o('src', help='folder, .zip or .tar of images or FITS cut-outs, or an .h5, .npz or .parquet')
-    o('dst', help='.h5 file to write')
+    o('dst', help='.h5 file to write; with --shards the folder')
+    o('--shards', type=whole(0), nargs='?', const=0, metavar='N', help='write N Parquet files, or as many as 10,000 images in each make')
+    o('--encoding', choices=('raw','png'), help='of pixels in shards: as they are, or PNG, which is smaller and slower (raw)')
     o('--crop', type=whole(0), default=256, metavar='PX', help='central square to keep, 0 for all (%(default)s)')
     o('--size', type=whole(0), default=128, metavar='PX', help='side to resample it to, 0 for as it is (%(default)s)')
     o('--sample', type=whole(1), metavar='N', help='take so many images, at random')
@@ -189,6 +207,7 @@ def main(
 )->int:            # exit status
     "The command `galaxy_ssl`"
     argv = sys.argv[1:] if argv is None else argv
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')        # read when torch is imported, which comes later
     parser = _parser(argv)
     args = parser.parse_args(argv)
     if not args.cmd:
