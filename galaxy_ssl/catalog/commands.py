@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'load_model', 'for_encoders', 'open_for', 'write_beside', 'refuse_existing', 'pretrain', 'finetune',
-           'predict', 'embed', 'export', 'nearest', 'label', 'survey_map']
+           'for_shards', 'predict', 'embed', 'export', 'nearest', 'label', 'survey_map']
 
 # %% ../../nbs/catalog/commands.ipynb #a6630e0f
 import json, os
@@ -98,7 +98,8 @@ _OF_SURVEYS = {k:v for k,v in (TABLES|PIXELS|THREADS).items() if k in ('pattern'
 def _check_pretrain(args):
     "An error for options of the other kind of training"
     said = lambda *names: [k for k in names if getattr(args,k) is not None]
-    of_survey,simulated = said('start','crop','pattern','bands','value_range'),said('cameras','lr','wd')
+    of_survey,simulated = said('start','crop','pattern','bands','value_range'),said('cameras','wd')
+    of_survey += said('bs','opt')
     if args.survey is None and (of_survey or args.method not in (None,'simulated')):
         k = (of_survey or ['method'])[0]
         raise Usage(f"--{k.replace('_','-')} {getattr(args,k)} needs --survey: without it galaxies are simulated")
@@ -127,19 +128,23 @@ def pretrain(
 )->int:  # exit status
     "Train an encoder on simulated galaxies, or on the images of a survey; what was done is not done again"
     _check_pretrain(args)
-    if args.survey is None: print(_pretrain_simulated(args))
+    from galaxy_ssl.base.distributed import is_first_process
+    if args.survey is None:
+        done = _pretrain_simulated(args)
+        if is_first_process(): print(done)
     else:
         from galaxy_ssl.catalog.pretraining import pretrain_survey
-        more = {k:v for k,v in dict(epoch=args.epoch, crop=args.crop).items() if v is not None}|given(args, _OF_SURVEYS)
-        print(pretrain_survey(args.dst, args.survey, args.method or 'simclr', args.start, args.images, args.size,
-                              args.overwrite, seed=args.seed, **more))
+        more = {k:getattr(args,k) for k in ('epoch','crop','bs','lr','opt') if getattr(args,k) is not None}
+        done = pretrain_survey(args.dst, args.survey, args.method or 'simclr', args.start, args.images, args.size,
+                               args.overwrite, seed=args.seed, **more|given(args, _OF_SURVEYS))
+        if is_first_process(): print(done)
     return 0
 
 # %% ../../nbs/catalog/commands.ipynb #af0f3dda
 def _pretrain_options(cmd):
     o = cmd.add_argument
     o('dst', help='encoder to write: DST.safetensors, and DST.json that says how it was made')
-    o('--survey', metavar='SRC', help='folder, archive or file of images, or the name of a survey (default: simulated galaxies)')
+    o('--survey', metavar='SRC', help='folder, archive or file of images, shards, or the name of a survey (default: simulated galaxies)')
     o('--method', choices=tuple(CHAPTERS),
       help='what it learns from (default: simulated, or simclr with --survey)')
     o('--start', metavar='ENCODER', help='begin with the weights of this encoder: simulated, timm:NAME, hf_hub:OWNER/REPO '
@@ -151,7 +156,10 @@ def _pretrain_options(cmd):
     o('--crop', type=whole(1), metavar='PX', help='central square of the images of a survey to keep first (default: all)')
     o('--cameras', metavar='NAME', help='what simulated images are taken with, such as wide, sdss, legacy (wide)')
     o('--epoch', type=whole(2), metavar='N', help='images between checkpoints (10240)')
-    o('--lr', type=number, metavar='X', help='learning rate, of simulated galaxies (0.002)')
+    o('--bs', type=whole(2), metavar='N', help='images in a batch of a survey, of all processes together; the learning rate follows it '
+      '(default: that of the preset best)')
+    o('--opt', choices=('adam','lars'), help='optimizer of a survey; lars is for batches of thousands (adam)')
+    o('--lr', type=number, metavar='X', help='learning rate (default: 0.002 for simulated galaxies, else that of the preset best)')
     o('--wd', type=number, metavar='X', help='weight decay, of simulated galaxies (0.05)')
     _overwrite_option(cmd)
     reading_options(cmd, _OF_SURVEYS)
@@ -186,17 +194,32 @@ def _finetune_options(cmd):
     reading_options(cmd)
     _overwrite_option(cmd)
 
+# %% ../../nbs/catalog/commands.ipynb #b9121887
+def for_shards(
+    args # parsed: src, dst, processes, cluster
+)->bool: # else for one file
+    "Is a catalog of shards asked for? An error for options that shards have no use for"
+    from galaxy_ssl.survey.shards import is_shards
+    if args.processes is None and args.cluster is None and not is_shards(args.src): return False
+    for k in (*TABLES,*THREADS,'bands','value_range','ids','bs'):
+        if getattr(args,k,None) is not None:
+            raise Usage(f"--{k.replace('_','-')} is for one folder or file: shards are read as they were written")
+    return True
+
 # %% ../../nbs/catalog/commands.ipynb #dfa6b408
 def predict(
     args # parsed
 )->int:  # exit status
     "Classify all images of a survey and write a catalog; goes on where it was stopped"
     from galaxy_ssl.catalog.tables import catalog_path, check_new, predict_catalog
-    check_new(catalog_path(args.dst, 'embeddings' if args.embeddings else ''), args.overwrite)
+    shards = for_shards(args)
+    if not shards: check_new(catalog_path(args.dst, 'embeddings' if args.embeddings else ''), args.overwrite)
     from galaxy_ssl.catalog.classifier import GalaxyClassifier
-    clf = GalaxyClassifier.load(args.classifier)
-    more = given(args, TABLES|THREADS)
-    dst = predict_catalog(clf, args.src, args.dst, args.bs, args.ids, args.overwrite, args.embeddings, **more)
+    clf,more = GalaxyClassifier.load(args.classifier),given(args, TABLES|THREADS)
+    if shards:
+        from galaxy_ssl.catalog.cluster import predict_shards
+        dst = predict_shards(args.src, clf, args.dst, args.processes, args.cluster, args.overwrite, args.embeddings)
+    else: dst = predict_catalog(clf, args.src, args.dst, args.bs or 256, args.ids, args.overwrite, args.embeddings, **more)
     r = json.loads(Path(f'{dst}.json').read_text())
     n = ', '.join(f'{k} {v:,}' for k,v in r['counts'].items())
     print(f"{dst}\n{r['usable']:,} of {r['images']:,} images classified: {n}")
@@ -206,19 +229,25 @@ def predict(
 # %% ../../nbs/catalog/commands.ipynb #81c03ba5
 def _source_options(cmd):
     "A survey to read, whose labels are not used"
-    cmd.add_argument('src', help=_SRC)
+    cmd.add_argument('src', help=f'{_SRC}; or shards that ingest --shards wrote')
     own = dict(labels=('TABLE', str, 'table whose columns come along (.csv, .fits, .ecsv, .vot, .parquet; default: what lies '
                                      'beside the images)'))
     options = {k:v for k,v in (TABLES|own|THREADS).items() if k not in ('label_column','threshold')}
     reading_options(cmd, options, max_bad=False)
 
+def _engine_options(cmd):
+    o = cmd.add_argument
+    o('--processes', type=whole(1), metavar='N', help='processes that divide the shards, each with one thread (default: one per core)')
+    o('--cluster', metavar='ADDRESS', help='Dask scheduler whose workers do so instead, such as tcp://10.0.0.1:8786')
+
 def _predict_options(cmd):
     o = cmd.add_argument
     o('classifier', help='what finetune wrote')
     _source_options(cmd)
-    o('dst', help='catalog to write: .csv, .parquet or .fits; DST.json says how it was made')
+    o('dst', help='catalog to write: .csv, .parquet or .fits, for shards a folder; DST.json says how it was made')
     o('--embeddings', action='store_true', help='with a column of vectors, the features of each image')
-    o('--bs', type=whole(1), default=256, metavar='N', help='images at a time (%(default)s)')
+    o('--bs', type=whole(1), metavar='N', help='images at a time (256)')
+    _engine_options(cmd)
     _ids_option(cmd)
     _overwrite_option(cmd)
 
@@ -228,12 +257,17 @@ def embed(
 )->int:  # exit status
     "Write the features of all images as a table with vectors; goes on where it was stopped"
     from galaxy_ssl.catalog.tables import catalog_path, check_new, embed_catalog
-    check_new(catalog_path(args.dst, 'embeddings'), args.overwrite)
+    shards = for_shards(args)
+    if not shards: check_new(catalog_path(args.dst, 'embeddings'), args.overwrite)
     model = load_model(args.encoder)
     is_classifier = hasattr(model,'run_batch')
     if is_classifier: for_encoders(args)
-    more = given(args, TABLES|PIXELS|THREADS)|dict(bs=args.bs, ids=args.ids, overwrite=args.overwrite)
-    print(embed_catalog(model if is_classifier else args.encoder, args.src, args.dst, args.size, args.crop, **more))
+    model = model if is_classifier else args.encoder
+    more = given(args, TABLES|PIXELS|THREADS)|dict(bs=args.bs or 256, ids=args.ids, overwrite=args.overwrite)
+    if not shards: print(embed_catalog(model, args.src, args.dst, args.size, args.crop, **more))
+    else:
+        from galaxy_ssl.catalog.cluster import embed_shards
+        print(embed_shards(args.src, model, args.dst, args.processes, args.cluster, args.overwrite, args.size, args.crop))
     return 0
 
 # %% ../../nbs/catalog/commands.ipynb #20da0ec8
@@ -241,10 +275,11 @@ def _embed_options(cmd):
     o = cmd.add_argument
     o('encoder', help=f'{_ENCODERS}; or what finetune wrote')
     _source_options(cmd)
-    o('dst', help='table to write: .parquet or .fits; DST.json says how it was made')
+    o('dst', help='table to write: .parquet or .fits, for shards a folder; DST.json says how it was made')
     _pixel_options(cmd)
     reading_options(cmd, PIXELS, max_bad=False)
-    o('--bs', type=whole(1), default=256, metavar='N', help='images at a time (%(default)s)')
+    o('--bs', type=whole(1), metavar='N', help='images at a time (256)')
+    _engine_options(cmd)
     _ids_option(cmd)
     _overwrite_option(cmd)
 
