@@ -197,7 +197,7 @@ def test_outputs_that_exist_are_kept(made, tmp_path, call):
     (['predict','clf','new','c.csv','--bs','0'], 2, 'at least 1'), (['embed','clf','new','e.fits','--size','32'], 2, '--size is for encoders: a classifier takes images'),
     (['embed','nothing','new','e.fits'], 1, 'an encoder is named such as simulated'), (['finetune','new','f','--mode','deep'], 2, "invalid choice: 'deep'"),
     (['finetune','new','f'], 1, 'has no column of labels'), (['pretrain','e','--start','simulated'], 2, '--start simulated needs --survey'),
-    (['pretrain','e','--survey','new','--lr','1'], 2, '--lr is for simulated galaxies'), (['pretrain','e','--method','simclr'], 2, '--method simclr needs --survey'),
+    (['pretrain','e','--survey','new','--wd','1'], 2, '--wd is for simulated galaxies'), (['pretrain','e','--bs','64'], 2, '--bs 64 needs --survey'), (['pretrain','e','--method','simclr'], 2, '--method simclr needs --survey'),
     (['pretrain','e','--survey','new','--method','simulated'], 2, '--method simulated takes no --survey')])
 def test_wrong_calls(made, tmp_path, call, monkeypatch, args, status, says):
     monkeypatch.chdir(made)
@@ -229,12 +229,13 @@ def test_a_session(made, tmp_path, call):
     assert (status,out)==(0, f"{tmp_path/'e.fits'}\n")
 
 def test_pretraining_goes_on(made, tmp_path, monkeypatch):
-    from galaxy_ssl.base.training import Checkpoint
+    from galaxy_ssl.base.checkpoints import Checkpoint
     from galaxy_ssl.catalog import pretraining
     class Often(Checkpoint):
         stop = None
-        def __init__(self, path): super().__init__(path, every=0)
+        def __init__(self, path, **kwargs): super().__init__(path, every=0, **kwargs)
         def before_batch(self):
+            super().before_batch()
             if self.training and self.epoch==self.stop: raise KeyboardInterrupt
     monkeypatch.setattr(pretraining, 'Checkpoint', Often)
     few = dict(images=96, epoch=32, size=16)

@@ -7,15 +7,21 @@ __all__ = ['images_of_epoch', 'NextImages', 'survey_methods', 'encoder_files', '
 
 # %% ../../nbs/catalog/pretraining.ipynb #05c140b3
 import numpy as np, time, torch
+from contextlib import nullcontext
 from fastai.basics import Callback, set_seed
 from pathlib import Path
+from ..base.checkpoints import Checkpoint
+from ..base.distributed import first_process, is_first_process, several_processes
 from ..base.encoders import create_encoder, encoder_info, save_encoder
-from ..base.training import Checkpoint, TrimMemory, fit_status, recorder_df, reproducible
-from ..base.utils import check_int, digest, one_at_a_time, say
+from ..base.large_batches import lars, scaled_lr
+from ..base.training import TrimMemory, fit_status, recorder_df, reproducible
+from ..base.utils import check_int, digest, one_at_a_time
+from .shard_loader import shard_dls
 from .tables import model_digest
 from ..data import get_survey, survey_dls
 from ..study.presets import PRESETS, read_preset
 from ..study.methods import CHAPTERS, get_method
+from ..survey.shards import Shards, is_shards, open_shards
 from ..survey.survey import Survey
 
 # %% ../../nbs/catalog/pretraining.ipynb #53499a33
@@ -56,9 +62,19 @@ def _settings(method)->dict:
     return read_preset('best')[1][method]
 
 # %% ../../nbs/catalog/pretraining.ipynb #f49a30bf
-def _asked(survey, method, images, seed, size, epoch, start)->dict:
+def _batch(cfg, method, bs, lr, opt)->dict:
+    "The settings of a method for another batch size, learning rate or optimiser"
+    if opt not in ('adam','lars'): raise ValueError(f"`opt` must be adam or lars, got {opt!r}")
+    if opt=='lars' and method=='dino':
+        raise ValueError("`opt` of dino must be adam: its schedule sets one weight decay for all parameters")
+    bs,usual = check_int(bs or cfg['bs'],'bs',2),cfg['bs']
+    if opt=='lars': return dict(cfg, bs=bs, opt=opt, wd=1e-6, lr=lr or scaled_lr(.3, bs, 256, 'linear'))
+    return dict(cfg, bs=bs, lr=lr or scaled_lr(cfg['lr'], bs, usual))
+
+# %% ../../nbs/catalog/pretraining.ipynb #6fd1bcdd
+def _asked(survey, method, images, seed, size, epoch, start, **batch)->dict:
     "The settings of a training, checked"
-    best = _settings(method)
+    best = _batch(_settings(method), method, **batch)
     if get_method(method).check: get_method(method).check(best, size)
     images,epoch = check_int(images or best['images_seen'], 'images', 8),check_int(epoch, 'epoch', 2)
     cfg = {k:list(v) if isinstance(v,tuple) else v for k,v in best.items() if k not in ('images_seen','stop')}
@@ -99,58 +115,75 @@ def _is_made(path, asked, overwrite)->bool:
                           "or pass overwrite=True (--overwrite)")
 
 # %% ../../nbs/catalog/pretraining.ipynb #bfafbeb0
+def _loaders(survey, asked):
+    "Loaders of a survey or of shards, and what else they need"
+    cfg,n = asked['settings'],min(asked['epoch'], asked['images'])
+    k = max(2, min(512, len(survey)//10))                      # for validation
+    side = survey.shape[0] if isinstance(survey, Shards) else survey.images.shape[1]
+    resize = get_method(asked['method']).sized and side!=asked['size'] # of others the views do it
+    opts = dict(bs=min(cfg['bs'], n, len(survey)-k), size=asked['size'] if resize else None)
+    if isinstance(survey, Shards): return shard_dls(survey, valid=k, images=n, seed=asked['seed'], **opts),[]
+    perm = np.random.default_rng(0).permutation(len(survey))
+    dls = survey_dls(survey, perm[k:k+1].repeat(n), perm[:k], **opts)
+    return dls,[NextImages(n, perm[k:], asked['seed'])]
+
+# %% ../../nbs/catalog/pretraining.ipynb #80be1848
 def _learner(survey, encoder, asked, cbs):
     "The learner of a training, and its number of epochs"
-    cfg,size,method = asked['settings'],asked['size'],asked['method']
-    perm = np.random.default_rng(0).permutation(len(survey))
-    k = max(2, min(512, len(survey)//10))                      # for validation
-    n,rest = min(asked['epoch'], asked['images']),perm[k:]
-    resize = get_method(method).sized and survey.images.shape[1]!=size # of others the views do it
-    dls = survey_dls(survey, rest[:1].repeat(n), perm[:k], bs=min(cfg['bs'], n, len(rest)), size=size if resize else None)
-    fit = {k:cfg[k] for k in ('lr','wd','p') if k in cfg}
-    cbs = [NextImages(n, rest, asked['seed']), TrimMemory(), *cbs]
-    learn = get_method(method).learner(dls, encoder, cfg, size, cbs=cbs, **fit)
-    return learn,max(1, round(asked['images']/n))
+    cfg,method = asked['settings'],get_method(asked['method'])
+    dls,more = _loaders(survey, asked)
+    fit = {k:cfg[k] for k in ('lr','wd','p') if k in cfg}|(lars(cfg['wd']) if cfg.get('opt')=='lars' else {})
+    learn = method.learner(dls, encoder, cfg, asked['size'], cbs=[*more, TrimMemory(), *cbs], **fit)
+    return learn,max(1, round(asked['images']/min(asked['epoch'], asked['images'])))
 
 # %% ../../nbs/catalog/pretraining.ipynb #2334e6b1
-def _other_runs(path, kept)->list:
-    "Checkpoints of runs to the same file with other settings"
-    return [o for o in path.parent.glob(f'{path.name}-*.ckpt') if o!=kept]
-
 @reproducible()
 def _train(survey, path, encoder, asked):
     "Train an encoder and write it"
-    kept,start = Checkpoint(path.with_name(f'{path.name}-{digest(asked)}.ckpt')),time.time()
-    for o in _other_runs(path, kept.path): say(f"{o} is of a run with other settings, which this one does not go on from")
+    kept,start = Checkpoint(path.with_name(f'{path.name}.ckpt'), settings=asked, tidy=False),time.time()
     set_seed(asked['seed'], reproducible=True)
     if asked['start'] is None: encoder = _new_encoder(asked['settings'], asked['size'])  # with weights of this seed
     learn,epochs = _learner(survey, encoder, asked, [kept])
-    with fit_status(learn, f"{asked['method']} on {len(survey):,} images"):
+    with several_processes(learn), fit_status(learn, f"{asked['method']} on {len(survey):,} images"):
         learn.fit_cosine(epochs, warmup=asked['settings']['warmup'])
     made = dict(method=asked['method'], pool=survey.name, images=len(survey), epochs=epochs, settings=asked,
                 seconds=round(time.time()-start+kept.spent), log=recorder_df(learn).round(6).to_dict('list'))
-    return save_encoder(learn.model.encoder.to(memory_format=torch.contiguous_format).eval(), path, **made)
+    with first_process():                                             # the others find it
+        if is_first_process(): save_encoder(learn.model.encoder.to(memory_format=torch.contiguous_format).eval(), path, **made)
+    kept.remove()
+    return encoder_files(path)[1][0]
 
 # %% ../../nbs/catalog/pretraining.ipynb #87360fd9
+def _open(survey, side, **kwargs):
+    "A survey, or shards, to train on"
+    if isinstance(survey, (Survey,Shards)): return survey
+    if not (is_shards(survey) or str(survey).startswith('hf://')): return get_survey(survey, size=side, labelled=False, **kwargs)
+    odd = sorted(k for k,v in kwargs.items() if k not in ('crop','pattern') and v is not None)
+    if odd: raise ValueError(f"shards are read as they were written, and take no `{odd[0]}`; write them with it")
+    return open_shards(survey, size=None if is_shards(survey) else side, **kwargs)   # ours have theirs
+
+# %% ../../nbs/catalog/pretraining.ipynb #f64b3abb
 def pretrain_survey(
     dst,                  # file of the encoder to write, with or without .safetensors
-    survey,               # a Survey, or what get_survey opens
+    survey,               # a Survey, Shards, or what get_survey or open_shards opens
     method:str='simclr',  # or another one of survey_methods
     start=None,           # encoder to start from, see get_encoder; None: a new one
     images:int=None,      # to see; None: those of the preset best
     size:int=64,          # side of the images that the encoder sees, px
     overwrite:bool=False, # replace an encoder that is there and was made with other settings?
-    **kwargs              # seed (0), epoch: images between checkpoints (10,240), and options of get_survey such as crop
+    **kwargs              # seed (0), epoch: images between checkpoints (10,240), bs, lr, opt, and options of get_survey
 )->Path:                  # the .safetensors file
     "Train an encoder on the images of a survey, and keep it with how it was made; goes on where it was stopped"
     seed,epoch = (kwargs.pop(k, v) for k,v in (('seed',0),('epoch',10_240)))
+    batch = {k:kwargs.pop(k, v) for k,v in (('bs',None),('lr',None),('opt','adam'))}
     path,files = encoder_files(dst)
     best,cfg = PRESETS['best'],_settings(method)
     side = size if get_method(method).sized else round(size*best['pretrain_size']/best['size']) # leaves room to crop
-    s = survey if isinstance(survey,Survey) else get_survey(survey, size=side, labelled=False, **kwargs)
+    with first_process():                                                                # the others find it ingested
+        s = _open(survey, side, **kwargs)
     if len(s)<10: raise ValueError(f"pre-training needs at least 10 images, got {len(s)} in {s.name}")
     encoder,about = _start_from(start, size, cfg)
-    asked = _asked(s, method, images, seed, size, epoch, about)
-    with one_at_a_time(path):
-        if _is_made(path, asked, overwrite): return files[0]
-        return _train(s, path, encoder, asked)
+    asked = _asked(s, method, images, seed, size, epoch, about, **batch)
+    with one_at_a_time(path) if is_first_process() else nullcontext():
+        with first_process(): done = _is_made(path, asked, overwrite)
+        return files[0] if done else _train(s, path, encoder, asked)
