@@ -366,3 +366,15 @@ def test_the_command_writes_shards_and_goes_on(tmp_path, capsys):
     assert main([*args,'--sample','9'])==2 and main([*args[:-2],'--encoding','png'])==2
 
 if __name__=='__main__': in_a_process(*sys.argv[1:])
+
+def test_the_command_trains_on_shards(tmp_path, capsys):
+    "From a folder of images to an encoder, by two commands"
+    (tmp_path/'images').mkdir()
+    for i,im in enumerate(IMAGES[:60]): (tmp_path/'images'/f'{i:03}.png').write_bytes(png(im))
+    assert main(['ingest',str(tmp_path/'images'),str(tmp_path/'shards'),'--shards','2','--crop','0','--size','0'])==0
+    args = ['pretrain',str(tmp_path/'e'),'--survey',str(tmp_path/'shards'),'--images','64','--epoch','32','--size','16','--bs','8']
+    capsys.readouterr()
+    assert main(args)==0 and capsys.readouterr().out==f"{tmp_path/'e.safetensors'}\n"
+    assert main([*args,'--seed','1'])==1 and 'was not made with these settings' in capsys.readouterr().err
+    args[1] = str(tmp_path/'other')
+    assert main([*args,'--max-bad','.5'])==1 and 'take no `max_bad`' in capsys.readouterr().err

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from fastai.basics import Callback, set_seed
 from pathlib import Path
 from ..base.checkpoints import Checkpoint
-from ..base.distributed import first_process, is_first_process, several_processes
+from ..base.distributed import check_split, first_process, is_first_process, n_processes, several_processes
 from ..base.encoders import create_encoder, encoder_info, save_encoder
 from ..base.large_batches import lars, scaled_lr
 from ..base.training import TrimMemory, fit_status, recorder_df, reproducible
@@ -158,9 +158,10 @@ def _open(survey, side, **kwargs):
     "A survey, or shards, to train on"
     if isinstance(survey, (Survey,Shards)): return survey
     if not (is_shards(survey) or str(survey).startswith('hf://')): return get_survey(survey, size=side, labelled=False, **kwargs)
-    odd = sorted(k for k,v in kwargs.items() if k not in ('crop','pattern') and v is not None)
+    said = {k:v for k,v in kwargs.items() if v is not None and (k,v)!=('max_bad',.01)}  # which the command always says
+    odd = sorted(set(said)-{'crop','pattern'})
     if odd: raise ValueError(f"shards are read as they were written, and take no `{odd[0]}`; write them with it")
-    return open_shards(survey, size=None if is_shards(survey) else side, **kwargs)   # ours have theirs
+    return open_shards(survey, size=None if is_shards(survey) else side, **said)        # ours have theirs
 
 # %% ../../nbs/catalog/pretraining.ipynb #f64b3abb
 def pretrain_survey(
@@ -184,6 +185,7 @@ def pretrain_survey(
     if len(s)<10: raise ValueError(f"pre-training needs at least 10 images, got {len(s)} in {s.name}")
     encoder,about = _start_from(start, size, cfg)
     asked = _asked(s, method, images, seed, size, epoch, about, **batch)
+    check_split(asked['settings']['bs'], n_processes())
     with one_at_a_time(path) if is_first_process() else nullcontext():
         with first_process(): done = _is_made(path, asked, overwrite)
         return files[0] if done else _train(s, path, encoder, asked)
