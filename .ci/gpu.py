@@ -117,10 +117,16 @@ KEPT = {} # what was packed last, by folder
 
 def total_size(folder): return sum(o.stat().st_size for o in folder.iterdir() if o.is_file())
 
+def newest_states(work):
+    "The newest checkpoint of each training: its name is STEM.TRAINING.STEP.CHECKSUM.ckpt"
+    newest = {}
+    for o in sorted(work.glob('*.*.*.*.ckpt'), key=lambda o: o.stem.split('.')[-2]): newest[o.stem.rsplit('.',3)[0]] = o
+    return list(newest.values())
+
 def keep(work, out):
     "Encoders, and states of training that can go on, from the working folder to the results"
     import torch
-    files = [o for k in ('safetensors','json','ckpt') for o in sorted(work.glob(f'*.{k}'))]
+    files = [o for k in ('safetensors','json') for o in sorted(work.glob(f'*.{k}'))]+newest_states(work)
     state = [(o.name,o.stat().st_mtime_ns) for o in files]
     tar = out/'results.tar'
     if KEPT.get(out)==state: return total_size(out)
@@ -144,10 +150,12 @@ def keep(work, out):
 def resume(folder, work):
     "Take up results of another machine"
     import torch
+    from galaxy_ssl.base.checkpoints import write_checkpoint
     for o in join(folder):
         if o.suffixes[-2:]==['.ckpt','.gz']:
             state = torch.load(io.BytesIO(gzip.decompress(o.read_bytes())), map_location='cpu', weights_only=True)
-            torch.save(larger(state), work/o.stem)
+            stem,about,step,_ = o.name.removesuffix('.ckpt.gz').rsplit('.', 3)
+            write_checkpoint(larger(state), work/f'{stem}.ckpt', about, int(step))
         elif o.suffix in ('.safetensors','.json'): shutil.copy2(o, work/o.name)
     figures = Path(folder)/'figures.json'
     return json.loads(figures.read_text()).get('plan',{}) if figures.exists() else {}
@@ -282,7 +290,8 @@ def simclr(args):
     "SimCLR on a survey, or on simulated images, with a checkpoint"
     import numpy as np, torch
     from fastai.basics import set_seed
-    from galaxy_ssl.base.training import Checkpoint, fit_status, recorder_df
+    from galaxy_ssl.base.checkpoints import Checkpoint
+    from galaxy_ssl.base.training import fit_status, recorder_df
     from galaxy_ssl.core import create_encoder, save_encoder
     from galaxy_ssl.data import get_survey, survey_dls
     from galaxy_ssl.simclr import ProjectionHead, simclr_learner
@@ -299,7 +308,7 @@ def simclr(args):
     bs = min(s.simclr_bs, len(survey)-n_valid)
     dls = survey_dls(survey, perm[n_valid:], perm[:n_valid], bs=bs, device=args.device)
     enc = create_encoder()
-    learn = simclr_learner(dls, enc, head=ProjectionHead(enc.num_features), lr=2e-3, wd=.05, cbs=Checkpoint(args.work/'simclr.ckpt', every=30))
+    learn = simclr_learner(dls, enc, head=ProjectionHead(enc.num_features), lr=2e-3, wd=.05, cbs=Checkpoint(args.work/'simclr.ckpt', every=30, tidy=False))
     epochs,n = args.epochs,len(survey)-n_valid
     if not epochs:
         for _ in range(2):                 # one that warms up, one that is timed
@@ -313,6 +322,7 @@ def simclr(args):
     made = dict(method='simclr', pool=survey.name, images=n, epochs=len(log), seed=args.seed, log=log.round(5).to_dict('list'), **machine(args.device))
     enc = enc.to(memory_format=torch.contiguous_format).eval()
     save_encoder(enc, args.work/'simclr', half=True, **made)
+    learn.checkpoint.remove()
     note(args.out, simclr=dict(images=n, epochs=len(log), loss=[float(log.iloc[0,0]),float(log.iloc[-1,0])]))
 
 # ---------------------------------------------------------------- the whole
@@ -398,7 +408,7 @@ def measure(args, seconds): own(args, 'bench', seconds)
 def contrast(args, seconds):
     "SimCLR; one that was interrupted goes on for as many epochs as were planned"
     if (args.work/'simclr.safetensors').exists(): return say('it is there already')
-    epochs = note(args.out).get('plan',{}).get('simclr_epochs',0) if (args.work/'simclr.ckpt').exists() else 0
+    epochs = note(args.out).get('plan',{}).get('simclr_epochs',0) if list(args.work.glob('simclr.*.ckpt')) else 0
     survey = ['--survey',args.survey] if args.survey else []
     rc = own(args, 'simclr', seconds, '--seconds',max(1,int(seconds-20)),'--epochs',epochs,*survey)
     note(args.out, simclr=dict(status=rc))

@@ -53,18 +53,20 @@ def test_damaged_and_lost_parts(tmp_path):
 def test_results_are_kept_and_taken_up_again(tmp_path):
     "Encoders as they are, states of training in half precision"
     import torch
+    from galaxy_ssl.base.checkpoints import checkpoint_files, read_checkpoint, write_checkpoint
     work,out,again = (tmp_path/o for o in ('work','out','again'))
     for o in (work,out,again): o.mkdir()
     (work/'simclr.safetensors').write_bytes(os.urandom(5000))
     w,m = torch.randn(64, 64),torch.rand(64, 64)
     state = dict(epoch=3, model=dict(w=w, b=w[0].clone()), opt=[dict(grad_avg=m)], values=[[1.,2.]], random=dict(t=torch.arange(9, dtype=torch.uint8)))
-    torch.save(state, work/'simulated.ckpt')
+    for step in (7,10): write_checkpoint(state|dict(epoch=step), work/'simulated.ckpt', '0123abcd', step)
     gpu.keep(work, out)
     assert sorted(o.name for o in out.iterdir())==['JOIN.txt','results.tar.part00']
     gpu.resume(out, again)
     assert (again/'simclr.safetensors').read_bytes()==(work/'simclr.safetensors').read_bytes()
-    back = torch.load(again/'simulated.ckpt', weights_only=True)
-    assert back['epoch']==3 and back['values']==[[1.,2.]] and torch.equal(back['model']['b'], w[0]) and back['random']['t'].dtype==torch.uint8
+    [file] = checkpoint_files(again/'simulated.ckpt')
+    back = read_checkpoint(file)                             # it has a name of its own, with its own checksum
+    assert (file.about,file.step,back['epoch'])==('0123abcd',10,10) and back['values']==[[1.,2.]] and torch.equal(back['model']['b'], w[0]) and back['random']['t'].dtype==torch.uint8
     torch.testing.assert_close(back['model']['w'], w, rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(back['opt'][0]['grad_avg'], m, rtol=1e-2, atol=1e-6)
 
