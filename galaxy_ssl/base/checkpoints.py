@@ -7,7 +7,7 @@ __all__ = ['CheckpointFile', 'checkpoint_files', 'write_checkpoint', 'read_check
            'Checkpoint', 'FiniteLoss']
 
 # %% ../../nbs/base/checkpoints.ipynb #29cca5d4
-import errno, hashlib, numpy as np, os, pickle, re, signal, time, torch
+import errno, hashlib, numpy as np, os, pickle, re, signal, sys, time, torch, weakref
 from fastai.basics import Callback, CancelBatchException, CancelEpochException, CancelFitException, Learner
 from fastai.basics import get_model, get_random_states, set_random_states, set_seed
 from fastai.callback.schedule import ParamScheduler
@@ -146,6 +146,7 @@ class Checkpoint(Callback):
         self.path,self.every,self.keep,self.monitor,self.settings,self.tidy = Path(path),every,keep,monitor,settings,tidy
         self.first,self.spent,self.skip = 0,0.,0
         self.newest,self.due,self.state,self.smooth = None,None,None,None
+    def __getstate__(self): return {**self.__dict__, 'handlers':{}}         # of an exported learner
     def remove(self):
         "Delete the files: what was trained is kept elsewhere"
         if is_first_process():
@@ -328,7 +329,25 @@ def _go_on(self:Checkpoint):
     self.smooth = s['smooth']                        # for the recorder, once it is through with this batch
     if self.skip: _set_states(s['random'], s['epoch']*self.n_iter+s['iter'])
 
-# %% ../../nbs/base/checkpoints.ipynb #dadbc2d4
+# %% ../../nbs/base/checkpoints.ipynb #9609adb7
+class _Handler:
+    "Gives a signal to a checkpoint while its training goes on, else to who had it before"
+    def __init__(self, cb, was): self.cb,self.was = weakref.ref(cb),was
+    def active(self, frame):
+        "Is the training going on?"
+        cb = self.cb()
+        while cb and frame is not None:
+            if frame.f_code is Learner.fit.__code__ and frame.f_locals.get('self') is cb.learn: return True
+            frame = frame.f_back
+        return False
+    def __call__(self, number, frame):
+        if self.active(frame) and self.cb().asked is None:
+            self.cb().asked = number
+            return
+        signal.signal(number, self.was)
+        signal.raise_signal(number)
+
+# %% ../../nbs/base/checkpoints.ipynb #11eb6214
 _SIGNALS = [getattr(signal,o) for o in ('SIGTERM','SIGINT','SIGUSR1') if hasattr(signal,o)]
 
 @patch
@@ -338,27 +357,18 @@ def _listen(self:Checkpoint):
     try:
         for o in _SIGNALS:
             was = signal.getsignal(o)
+            while isinstance(was, _Handler) and not was.active(sys._getframe()): was = was.was   # of a training that is over
             if was is None or (was==signal.SIG_IGN and o!=getattr(signal,'SIGUSR1',0)): continue
-            signal.signal(o, self._on_signal)
-            self.handlers[o] = was
+            self.handlers[o] = _Handler(self, was)
+            signal.signal(o, self.handlers[o])
     except ValueError: pass                                            # not the main thread
 
 @patch
 def _unlisten(self:Checkpoint):
     "Give signals back"
-    for o,was in getattr(self,'handlers',{}).items():
-        if signal.getsignal(o)==self._on_signal: signal.signal(o, was)
+    for o,h in getattr(self,'handlers',{}).items():
+        if signal.getsignal(o) is h: signal.signal(o, h.was)
     self.handlers = {}
-
-# %% ../../nbs/base/checkpoints.ipynb #3ca1a3f9
-@patch
-def _on_signal(self:Checkpoint, number, frame):
-    "Note a signal; the second one, and one that comes when no fit is going on, goes to who had it before"
-    while frame is not None and frame.f_code is not Learner.fit.__code__: frame = frame.f_back
-    if frame is not None and self.asked is None: self.asked = number
-    else:
-        self._unlisten()
-        signal.raise_signal(number)
 
 # %% ../../nbs/base/checkpoints.ipynb #5c6240f2
 @patch
