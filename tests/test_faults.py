@@ -167,9 +167,12 @@ from galaxy_ssl.study.cli import main
 class Send(TrimMemory):
     "A signal for the second process alone, in the eighth batch"
     def before_step(self):
-        if (self.epoch,self.iter,os.environ.get('RANK'))==(1,2,'1'): signal.raise_signal(signal.SIGTERM)
-pretraining.TrimMemory = Send
-if __name__=='__main__': sys.exit(main(sys.argv[1:]))
+        if (self.epoch,self.iter,os.environ.get('RANK'),sys.argv[1])==(1,2,'1','stop'): signal.raise_signal(signal.SIGTERM)
+class Often(pretraining.Checkpoint):
+    "At each batch at which the processes agree"
+    def __init__(self, path, **kwargs): super().__init__(path, every=0, **kwargs)
+pretraining.TrimMemory,pretraining.Checkpoint = Send,Often
+if __name__=='__main__': sys.exit(main(sys.argv[2:]))
 '''
 
 @pytest.mark.skipif(os.name=='nt', reason='sends SIGTERM')
@@ -179,7 +182,7 @@ def test_two_processes_stop_together_and_one_goes_on(survey, tmp_path):
     args = ['pretrain',tmp_path/'e','--survey',survey,'--images',288,'--epoch',144,'--size',16,'--bs',16]
     two = lambda *what: subprocess.run([*map(str,[sys.executable,'-m','torch.distributed.run','--standalone','--nproc-per-node',2,*what,*args])],
                                        env=ENV, capture_output=True, text=True, timeout=300)
-    r = two(tmp_path/'two.py')
+    r = two(tmp_path/'two.py', 'stop')
     assert r.returncode and r.stderr.count('stopped in epoch 2 of 2; the same command goes on from')==1, r.stderr
     assert max(o.name.split('.')[2] for o in tmp_path.glob('*.ckpt'))=='0000000017'       # they agree at each eighth batch
     status,out,err = run('import sys; from galaxy_ssl.study.cli import main; sys.exit(main(sys.argv[1:]))', *args)
@@ -188,3 +191,6 @@ def test_two_processes_stop_together_and_one_goes_on(survey, tmp_path):
     assert sorted(o.name for o in tmp_path.glob('e*'))==['e.json','e.safetensors']
     r = two('-m','galaxy_ssl')                                                             # it is done, and one process says so
     assert (r.returncode,r.stdout)==(0, f"{tmp_path/'e.safetensors'}\n"), r.stderr
+    args[1] = tmp_path/'f'
+    r = two(tmp_path/'two.py', 'whole')                                                    # checkpoints on the way, to the end
+    assert (r.returncode,r.stdout)==(0, f"{tmp_path/'f.safetensors'}\n") and not list(tmp_path.glob('*.ckpt')), r.stderr

@@ -178,10 +178,22 @@ def before_fit(self:Checkpoint):
     self.start = self.last = time.time()
     self.newest,self.due,self.begin,self.smooth = None,None,None,None
     self.state = self._find()
+    self._check_seen()
     s = self.state or dict(epoch=0, iter=0, spent=0., best=None)
     self.first,self.skip,self.spent,self.best = (s[k] for k in ('epoch','iter','spent','best'))
     for o in self.path.parent.glob(f'.{self.path.name}.*.tmp') if is_first_process() else (): o.unlink(missing_ok=True)
     self._listen()
+
+# %% ../../nbs/base/checkpoints.ipynb #08fc857e
+@patch
+def _check_seen(self:Checkpoint):
+    "An error if the processes do not see the same checkpoint"
+    if n_processes()==1: return
+    seen = [None]*n_processes()
+    torch.distributed.all_gather_object(seen, self.newest.name if self.newest else 'none')
+    if len(set(seen))>1:
+        raise ValueError(f"the processes see different checkpoints, {' and '.join(sorted(set(seen)))}; "
+                         f"put {self.path.parent} on a file system that all machines share")
 
 # %% ../../nbs/base/checkpoints.ipynb #d68f3824
 @patch
@@ -243,7 +255,8 @@ def after_fit(self:Checkpoint):
     "Write the last state, or delete the files"
     if not is_fitting(self.learn): return
     if self.state: self._restore(self.state)                           # all epochs were done
-    elif self._stopping() or (not self.tidy and (self.newest or self._is_time())): self._write(0, ended=True)
+    elif self._stopping() or (not self.tidy and (self._agreed(self.newest is not None) or self._is_time())):
+        self._write(0, ended=True)
     self._stop()
     self._unlisten()
     if self.tidy: self.remove()
@@ -252,7 +265,7 @@ def after_fit(self:Checkpoint):
 @patch
 def _state(self:Checkpoint, done, random, ended):
     "All that training has come to"
-    loss,now = self.recorder.smooth_loss,random or _states_of_all()
+    loss,now = self.recorder.smooth_loss,random if done else _states_of_all() # which all processes ask for, or none
     begin = self.begin if done else self._now()
     epoch = self.n_epoch if ended else self.epoch
     return dict(epoch=epoch, iter=done, ended=ended, spent=self.spent+time.time()-self.start, best=self.best,
@@ -388,7 +401,7 @@ def _stopping(self:Checkpoint)->bool:
 @patch
 def _stop(self:Checkpoint):
     "End the training as the signal would have ended it, but with a checkpoint"
-    if self.asked is None: return
+    if not self._stopping(): return
     number,where = self.asked,f'; the same command goes on from {self.newest}' if self.newest else ''
     self._unlisten()
     self.asked = None
