@@ -282,7 +282,7 @@ def _write(self:Checkpoint, done, random=None, ended=False):
     "Write a checkpoint, and delete those that are not to be kept"
     self.last,state = time.time(),self._state(done, random, ended)
     if not (is_first_process() and torch.as_tensor(self.recorder.smooth_loss.val).isfinite().all()): return
-    step = (self.n_epoch if ended else self.epoch)*self.n_iter+done
+    step = (self.n_epoch if ended else self.epoch)*len(self.dls.train)+done     # n_iter may be that of validation
     if not done: self._score(step, state)
     try: self.newest = write_checkpoint(state, self.path, self.about, step).path
     except OSError as e:
@@ -340,7 +340,7 @@ def _go_on(self:Checkpoint):
     "All that is done is skipped"
     s,self.state = self.state,None
     self.smooth = s['smooth']                        # for the recorder, once it is through with this batch
-    if self.skip: _set_states(s['random'], s['epoch']*self.n_iter+s['iter'])
+    if self.skip: _set_states(s['random'], s['epoch']+s['iter'])
 
 # %% ../../nbs/base/checkpoints.ipynb #9609adb7
 class _Handler:
