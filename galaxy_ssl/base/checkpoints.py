@@ -268,7 +268,7 @@ def _state(self:Checkpoint, done, random, ended):
     loss,now = self.recorder.smooth_loss,random if done else _states_of_all() # which all processes ask for, or none
     begin = self.begin if done else self._now()
     epoch = self.n_epoch if ended else self.epoch
-    return dict(epoch=epoch, iter=done, ended=ended, spent=self.spent+time.time()-self.start, best=self.best,
+    return dict(epoch=epoch, iter=done, spent=self.spent+time.time()-self.start, best=self.best,
                 model=get_model(self.model).state_dict(), opt=self._opt_state(), begin=begin, random=now,
                 callbacks={c.name:{k:getattr(c,k) for k in c.kept} for c in self.learn.cbs if hasattr(type(c),'kept')},
                 values=[[o if o is None else float(o) for o in v] for v in self.recorder.values],

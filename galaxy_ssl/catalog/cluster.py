@@ -24,11 +24,6 @@ from ..survey.sources import join_readings, make_reading
 from ..survey.survey import Survey
 
 # %% ../../nbs/catalog/cluster.ipynb #f6f69a1b
-def _parquet(shards, k):
-    "A file of shards, open"
-    pq,f = need('pyarrow.parquet', 'reading shards', extra='cluster'),shards.files[k]
-    return pq.ParquetFile(f if shards.fs is None else shards.fs.open(f))
-
 def _is_ours(shards): return shards.how['encoding'] in ENCODINGS
 
 def _table_columns(shards, schema)->list:
@@ -46,7 +41,7 @@ def lacking_columns(
     import pyarrow as pa
     if shards.how['encoding']=='tar': return []
     found = set()
-    for f in (_parquet(shards, k) for k in range(len(shards.files))):
+    for f in (shards.parquet(k) for k in range(len(shards.files))):
         cols = [c for c in _table_columns(shards, f.schema_arrow) if pa.types.is_integer(f.schema_arrow.field(c).type)]
         for g in (f.metadata.row_group(i) for i in range(f.num_row_groups)) if cols else ():
             stats = {c.path_in_schema:c.statistics for c in map(g.column, range(g.num_columns))}
@@ -62,7 +57,7 @@ def shard_rows(
     "What a shard says of its images"
     groups = range(len(shards.groups[k]))
     if shards.how['encoding']=='tar': return [str(o) for g in groups for o in shards.columns(k, g)[0]],None
-    f,ours = _parquet(shards, k),_is_ours(shards)
+    f,ours = shards.parquet(k),_is_ours(shards)
     t = f.read(_table_columns(shards, f.schema_arrow))
     df = t.to_pandas(ignore_metadata=True)
     for c in set(lacking)&set(df): df[c] = pd.array(t[c].to_pylist(), 'Int64')

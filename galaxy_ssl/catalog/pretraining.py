@@ -157,7 +157,7 @@ def _train(survey, path, encoder, asked):
 def _open(survey, side, **kwargs):
     "A survey, or shards, to train on"
     if isinstance(survey, (Survey,Shards)): return survey
-    if not (is_shards(survey) or str(survey).startswith('hf://')): return get_survey(survey, size=side, labelled=False, **kwargs)
+    if not is_shards(survey): return get_survey(survey, size=side, labelled=False, **kwargs)
     said = {k:v for k,v in kwargs.items() if v is not None and (k,v)!=('max_bad',.01)}  # which the command always says
     odd = sorted(set(said)-{'crop','pattern'})
     if odd: raise ValueError(f"shards are read as they were written, and take no `{odd[0]}`; write them with it")

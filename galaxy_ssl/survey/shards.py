@@ -364,6 +364,15 @@ def _pixels(shards, col, ids, file, pool=None)->np.ndarray:
     size = int(np.prod(shards.shape))
     return np.frombuffer(col.buffers()[1], np.uint8, len(col)*size, col.offset*size).reshape(-1, *shards.shape)
 
+# %% ../../nbs/survey/shards.ipynb #6710189c
+@patch
+def parquet(self:Shards,
+    file:int,          # number of the file
+    verify:bool=False  # verify the checksums of pages?
+):                     # pyarrow's ParquetFile
+    "A file, open; an error names it"
+    return _parquet(self.files[file], self.fs, verify)
+
 # %% ../../nbs/survey/shards.ipynb #b7dbfd3e
 @patch
 def columns(self:Shards,
@@ -375,7 +384,7 @@ def columns(self:Shards,
     "A row group of a file as it lies there"
     f,how = self.files[file],self.how
     if how['encoding']=='tar': return self._tar_columns(file, group)
-    pf,cols = _parquet(f, self.fs, verify),[how['image']]*pixels+[how[k] for k in ('label','id') if how[k]]
+    pf,cols = self.parquet(file, verify),[how['image']]*pixels+[how[k] for k in ('label','id') if how[k]]
     try: t = pf.read_row_group(group, columns=cols, use_threads=False)
     except Exception as e: raise _damaged(f, e) from None
     col = _one_array(t[how['image']]) if pixels else None
