@@ -1,0 +1,77 @@
+"""Show tables of notebooks as Markdown: `python .ci/tables.py`, or with --check name the cells that show HTML.
+
+A page with HTML in an output makes Quarto load scripts from the network. Tables of pandas and of fastai become Markdown tables,
+HTML beside Markdown is dropped, and so are progress bars and outputs that show nothing."""
+import json, re, sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+NBS = Path(__file__).resolve().parent.parent/'nbs'
+
+class Table(HTMLParser):
+    "The rows of all tables in some HTML: lists of (text, is a heading)"
+    def __init__(self, html):
+        super().__init__()
+        self.rows,self.cell = [],None
+        self.feed(html)
+    def handle_starttag(self, tag, attrs):
+        if tag=='tr': self.rows.append([])
+        elif tag in ('td','th'): self.cell,self.head,self.span = [],tag=='th',int(dict(attrs).get('colspan') or 1)
+    def handle_data(self, data):
+        if self.cell is not None: self.cell.append(data)
+    def handle_endtag(self, tag):
+        if tag in ('td','th') and self.cell is not None:
+            self.rows[-1] += [(' '.join(''.join(self.cell).split()),self.head)]+[('',self.head)]*(self.span-1)
+            self.cell = None
+
+def _number(s): return bool(re.fullmatch(r'[-+−]?[\d.,]+(e[-+]?\d+)?%?|nan|NaN|None|True|False|[-+]?inf||–|\d+:\d+', s))
+def _cell(s): return s.replace('|','\\|').replace('<','&lt;').replace('$','\\$')
+
+def markdown(
+    html # of an output that holds one table
+):       # a Markdown table, or None where there is no table
+    "An HTML table as Markdown; an index that only counts the rows is left out"
+    rows = [r for r in Table(html).rows if r]
+    if not rows: return None
+    heads = [r for r in rows if all(h for _,h in r)] or [rows[0]]
+    body = [r for r in rows if r not in heads]
+    n = max(map(len, rows))
+    text = lambda r: [s for s,_ in r]+['']*(n-len(r))
+    head,body = [' '.join(filter(None, o)) for o in zip(*map(text, heads))],[*map(text, body)]
+    if body and not head[0] and [r[0] for r in body]==[str(i) for i in range(len(body))]: head,body = head[1:],[r[1:] for r in body]
+    side = ['--:' if body and all(_number(r[i]) for r in body) else ':--' for i in range(len(head))]
+    line = lambda r: '| '+' | '.join(map(_cell, r))+' |'
+    return '\n'.join([line(head), '| '+' | '.join(side)+' |', *map(line, body)])
+
+def plain(
+    output # of a cell
+):         # the same, or None where nothing is left
+    "An output without HTML"
+    d = output.get('data')
+    if output['output_type']=='stream': return output if ''.join(output['text']).strip() else None
+    if d is None: return output
+    html = ''.join(d.pop('text/html', ''))
+    if html and 'text/markdown' not in d and (table:=markdown(html)): d['text/markdown'] = table
+    elif html and not (set(d)-{'text/plain'}) and not re.sub(r'<style.*?</style>|<[^>]+>', '', html, flags=re.S).strip(): return None
+    empty = not d or set(d)=={'text/plain'} and re.fullmatch(r'\s*|<IPython\.core\.display\.\w+ object>|<Figure size .*>', ''.join(d['text/plain']))
+    return None if empty else output
+
+def showing_html(nb): return [c for c in nb['cells'] for o in c.get('outputs',()) if 'text/html' in o.get('data',{})]
+
+def mend(path):
+    "Rewrite a notebook where an output changes, and say whether one did"
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    old = json.dumps(nb)
+    for c in nb['cells']:
+        if 'outputs' in c: c['outputs'] = [o for o in map(plain, c['outputs']) if o]
+    if json.dumps(nb)!=old: path.write_text(json.dumps(nb, ensure_ascii=False, indent=1, sort_keys=True)+'\n', encoding='utf-8')
+    return json.dumps(nb)!=old
+
+if __name__=='__main__':
+    names = [o for o in sys.argv[1:] if o[0]!='-']
+    paths = [NBS/f"{o.removesuffix('.ipynb')}.ipynb" for o in names] or sorted(o for o in NBS.rglob('*.ipynb') if '/.' not in str(o))
+    if '--check' in sys.argv:
+        bad = [str(p.relative_to(NBS)) for p in paths if showing_html(json.loads(p.read_text(encoding='utf-8')))]
+        sys.exit(f"these notebooks show HTML; run python .ci/tables.py: {', '.join(bad)}" if bad else 0)
+    for p in paths:
+        if mend(p): print(p.relative_to(NBS))
