@@ -4,7 +4,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-def _link(text): return re.sub(r'\]\((?!https?:|#|mailto:)([^)]+)\)', r'](nbs/\1)', text)
+def _link(text):
+    "The links and images of a page, from the folder above"
+    text = re.sub(r'\]\((?!https?:|#|mailto:)([^)]+)\)', r'](nbs/\1)', text)
+    return re.sub(r'\b(src|srcset)="(?!https?:)', r'\1="nbs/', text)
 
 def _output(o):
     "What a cell printed or showed, as Markdown; pictures are left out"

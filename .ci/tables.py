@@ -43,6 +43,8 @@ def markdown(
     line = lambda r: '| '+' | '.join(map(_cell, r))+' |'
     return '\n'.join([line(head), '| '+' | '.join(side)+' |', *map(line, body)])
 
+def _says(html): return bool('<img' in html or '<svg' in html or re.sub(r'<style.*?</style>|<[^>]+>', '', html, flags=re.S).strip())
+
 def plain(
     output # of a cell
 ):         # the same, or None where nothing is left
@@ -50,9 +52,9 @@ def plain(
     d = output.get('data')
     if output['output_type']=='stream': return output if ''.join(output['text']).strip() else None
     if d is None: return output
-    html = ''.join(d.pop('text/html', ''))
-    if html and 'text/markdown' not in d and (table:=markdown(html)): d['text/markdown'] = table
-    elif html and not (set(d)-{'text/plain'}) and not re.sub(r'<style.*?</style>|<[^>]+>', '', html, flags=re.S).strip(): return None
+    html,md = ''.join(d.pop('text/html', '')),''.join(d.get('text/markdown', ''))
+    if '<progress' in html+md or md.startswith('```html') or html and not _says(html): return None
+    if html and not md and (table:=markdown(html)): d['text/markdown'] = table
     empty = not d or set(d)=={'text/plain'} and re.fullmatch(r'\s*|<IPython\.core\.display\.\w+ object>|<Figure size .*>', ''.join(d['text/plain']))
     return None if empty else output
 

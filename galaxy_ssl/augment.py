@@ -24,8 +24,8 @@ class GaussianNoise(Augmentation):
     "Add normal noise, then clamp to [0,1] (Table 5)"
     name,noisy,local = 'gaussian_noise',True,True
     def __init__(self,
-        mean:float=0,  # of the noise, in units of the image's range
-        std:float=.05  # of the noise, same unit, 0 or more
+        mean:float=0,  # mean of the noise, in units of the image's range
+        std:float=.05  # standard deviation of the noise, same unit, 0 or more
     ):
         if not std>=0: raise ValueError(f"`std` must be 0 or more, got {std}")
         self.mean,self.std = float(mean),float(std)
@@ -83,7 +83,7 @@ class CropResize(Resize):
     name = 'crop_resize'
     def __init__(self,
         size:int=96,         # side of the result in pixels
-        scale=(.08,1),       # share of the image's area in the box, low and high
+        scale=(.08,1),       # area of the box as a share of the image's, low and high
         ratio=(3/4,4/3)      # width over height of the box, low and high
     ):
         super().__init__(size)
@@ -94,7 +94,7 @@ class CropResize(Resize):
 
 # %% ../nbs/01_augment.ipynb #a759e3e9
 def _fallback(h, w, ratio):
-    "Central box that torchvision uses where ten draws did not fit"
+    "The central box that torchvision uses if none of ten draws fits"
     bw,bh = w,h
     if   w/h < min(ratio): bh = max(1, round(w/min(ratio)))
     elif w/h > max(ratio): bw = max(1, round(h*max(ratio)))
@@ -162,7 +162,7 @@ class GaussianBlur(Augmentation):
 def kernels(self:GaussianBlur,
     params:dict # with sigma, (N,)
 )->np.ndarray:  # (N,kernel_size) float32, each adds up to 1
-    "The weights of each image's kernel"
+    "Weights of each image's kernel"
     t = np.arange(self.kernel_size)-self.kernel_size//2
     k = np.exp(-.5*(t/np.maximum(params['sigma'].double().numpy(), 1e-3)[:,None])**2)
     return (k/k.sum(1, keepdims=True)).astype(np.float32)
@@ -171,7 +171,7 @@ def kernels(self:GaussianBlur,
 @patch
 def image_functions(self:GaussianBlur, params, n):
     def one(k):
-        k = k[(k<1e-7).sum()//2:][:(k>=1e-7).sum()] # without weights that do not count
+        k = k[(k<1e-7).sum()//2:][:(k>=1e-7).sum()] # without negligible weights
         return lambda a, rng: cv2.sepFilter2D(a, -1, k, k, borderType=cv2.BORDER_REFLECT_101)
     return [one(k) for k in self.kernels(params)]
 
@@ -201,7 +201,7 @@ class Zoom(CropResize):
     name = 'zoom'
     def __init__(self,
         size:int=96,    # side of the result in pixels
-        scale=(.5,1),   # share of the area of the central square in the box, low and high
+        scale=(.5,1),   # area of the box as a share of the central square's, low and high
         shift:float=.1  # largest shift of the box's center, as a share of the side, 0 to 0.5
     ):
         super().__init__(size, scale, (1,1))
@@ -223,7 +223,7 @@ FWHM = math.sqrt(8*math.log(2)) # full width at half maximum of a Gaussian of σ
 
 # %% ../nbs/01_augment.ipynb #db7cdc9b
 class PSFBlur(GaussianBlur):
-    "Blur to a worse seeing"
+    "Blur to worse seeing"
     name = 'psf_blur'
     def __init__(self,
         fwhm=(0.,3.)  # low and high of the Gaussian's full width at half maximum, pixels
@@ -235,10 +235,10 @@ class PSFBlur(GaussianBlur):
     @classmethod
     def between(cls,
         a:str,                  # name of the survey whose images are blurred
-        b:str,                  # name of the survey whose seeing they are to have
-        pixel_scale:float=None  # arcsec per pixel of the images; None: of the camera of a
+        b:str,                  # name of the survey whose seeing is to be reached
+        pixel_scale:float=None  # arcsec per pixel of the images; None: that of survey a
     ):
-        "From the seeing of one survey up to that of another"
+        "Blur from the seeing of one survey up to that of another"
         for o in (a,b):
             if o not in SURVEYS: raise ValueError(f"unknown survey {o!r}: expected one of {', '.join(SURVEYS)}")
         sa,sb = SURVEYS[a].seeing,SURVEYS[b].seeing
@@ -248,7 +248,7 @@ class PSFBlur(GaussianBlur):
 
 # %% ../nbs/01_augment.ipynb #e5cc369f
 class SkyNoise(Augmentation):
-    "Add noise whose variance is that of a sky plus a part that grows with the light"
+    "Add sky noise, and photon noise whose variance grows with the light"
     name,noisy,local = 'sky_noise',True,True
     def __init__(self,
         sky=(0,.04),  # low and high of the standard deviation on an empty sky, in units of the image's range
@@ -268,7 +268,7 @@ class SkyNoise(Augmentation):
         return [one(*o) for o in zip(params['sky'].tolist(), params['shot'].tolist())]
     def describe(self):
         (a,b),(c,d) = self.sky,self.shot
-        return f"noise of a sky, {a:g} to {b:g}, and of photons, {c:g} to {d:g} where the image is white"
+        return f"sky noise of {a:g} to {b:g}, photon noise of {c:g} to {d:g} where the image is white"
 
 # %% ../nbs/01_augment.ipynb #091536cd
 AUGMENTATIONS = {o.name:o for o in (ColorJitter,CropResize,GaussianBlur,GaussianNoise,Gray,Rotation)} # of Table 5
@@ -288,10 +288,10 @@ def _parse(names, size):
 
 # %% ../nbs/01_augment.ipynb #611069af
 def make_pipeline(
-    names,        # augmentations in order: a list, 'a,b', or one name; objects may stand among them
+    names,        # augmentations in order: a list of names or Augmentation objects, 'a,b', or one name
     size:int=96,  # side of the result in pixels
     p=.5,         # probability that a step is applied to an image, 0 to 1; one number or one per step
-    seed=None,    # seed of generators of its own; None = torch's global generators
+    seed=None,    # seed of the pipeline's own generators; None: torch's global generators
     backend=None  # 'opencv' or 'torch'; None: OpenCV on a CPU, torch elsewhere
 )->Pipeline:      # callable on a batch (N,3,H,W), float in [0,1] or uint8
     "A sequence of augmentations by name, each left out per image with probability 1-`p` (Table 5)"

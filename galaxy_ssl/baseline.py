@@ -28,7 +28,7 @@ _all_ = ['Evaluation', 'macro_f1', 'plot_confusion', 'score_predictions']
 
 # %% ../nbs/04_baseline.ipynb #f051c109
 class Standardize(nn.Module):
-    "Shift and scale features by statistics that were measured once"
+    "Standardize features with a mean and standard deviation that were measured once"
     def __init__(self,
         n:int # features
     ):
@@ -38,11 +38,11 @@ class Standardize(nn.Module):
     def measure(self,
         f:Tensor # features, (N,n)
     ):
-        "Take mean and spread from these"
+        "Measure mean and standard deviation of these features"
         self.mean,self.std = f.mean(0),f.std(0,correction=0).clamp(min=1e-6)
         return self
     def forward(self, x):
-        "Features of mean 0 and spread 1, where they are those that were measured"
+        "Standardized features; the measured ones get mean 0 and standard deviation 1"
         return (x-self.mean)/self.std
 
 # %% ../nbs/04_baseline.ipynb #10cf8671
@@ -51,7 +51,7 @@ class Classifier(nn.Module):
     def __init__(self,
         encoder:nn.Module,  # made by create_encoder
         n_classes:int,      # classes of the survey
-        frozen:bool=False   # never train the encoder, nor its normalisation layers
+        frozen:bool=False   # keep the encoder, with its normalization layers, unchanged?
     ):
         super().__init__()
         self.encoder,self.frozen = encoder,frozen
@@ -60,7 +60,7 @@ class Classifier(nn.Module):
         if frozen: encoder.requires_grad_(False)
         self.train()
     def train(self, mode=True):
-        "Training mode, but for a frozen encoder"
+        "Switch to training mode, except a frozen encoder"
         super().train(mode)
         if self.frozen: self.encoder.eval()
         return self
@@ -70,14 +70,14 @@ class Classifier(nn.Module):
 
 # %% ../nbs/04_baseline.ipynb #9437683e
 def encoder_splitter(
-    model:Classifier # of any mode
+    model:Classifier # made by classifier_learner, in any mode
 )->list:             # two lists of parameters, the encoder's and the head's
     "Parameter groups for discriminative learning rates"
     return [params(model.encoder), params(model.head)]
 
 # %% ../nbs/04_baseline.ipynb #ee7b6a02
 def layer_splitter(
-    model:Classifier # of any mode
+    model:Classifier # made by classifier_learner, in any mode
 )->list:             # lists of parameters, from the encoder's first layer to the head
     "Parameter groups for learning rates that decay layer by layer"
     return [*encoder_layers(model.encoder), params(model.head)]
@@ -91,14 +91,14 @@ def _layer_rates(encoder, lr, layer_decay):
 
 # %% ../nbs/04_baseline.ipynb #583b93bf
 def _repeated_features(encoder, dl, pos, top_up):
-    "Features of the training images at positions `pos`, augmented"
+    "Features of the augmented training images at positions `pos`"
     views = make_pipeline(top_up, size=dl.one_batch()[0].shape[-1], p=1.)
     turned = SurveyDL(dl.survey, dl.idx[pos], dl.bs, size=dl.size, augment=views, device=dl.device)
     return extract_features(encoder, turned)[0]
 
 # %% ../nbs/04_baseline.ipynb #a4640bc8
 class FeatureItems(TensorDataset):
-    "Features and labels, and how to get at the images"
+    "Features and labels, with access to the images"
     def __init__(self,
         images, # a function that returns a loader of the images, in the order of the features
         *tensors# features (N,num_features) and labels (N,)
@@ -112,12 +112,12 @@ class FeatureItems(TensorDataset):
             with reproducible(): self._images = self._images()
         return self._images
     def new_empty(self):
-        "No images, for fastai's export"
+        "An empty dataset, for fastai's export"
         return self.images.dataset.new_empty()
 
 # %% ../nbs/04_baseline.ipynb #c6deb690
 class FeatureDL(DataLoader):
-    "Batches of features; loaders made from it have the images"
+    "Batches of features; loaders made from it yield images"
     def new(self, dataset=None, cls=None, **kwargs):
         "The same features in a known order, or a loader of images"
         if dataset is None and 'get_idxs' in kwargs: return super().new(**kwargs)
@@ -126,16 +126,16 @@ class FeatureDL(DataLoader):
         "Draw images, as the loader of the images does"
         return self.dataset.images.show_batch(*args, **kwargs)
     def decode_batch(self, *args, **kwargs):
-        "As the loader of the images does"
+        "Decode a batch, as the loader of the images does"
         return self.dataset.images.decode_batch(*args, **kwargs)
 
 # %% ../nbs/04_baseline.ipynb #f719047a
 def feature_dls(
     dls,                      # batches of images and labels
-    encoder:nn.Module,        # frozen
+    encoder:nn.Module,        # frozen encoder
     bs:int=32,                # features per batch
-    top_up='rotation,flip',   # what makes a repeated image differ, names for make_pipeline
-    features=None             # (images of the survey, num_features), where they were computed before
+    top_up='rotation,flip',   # augmentations of repeated images, names for make_pipeline
+    features=None             # (images of the survey, num_features), if they are already computed
 )->SurveyLoaders:             # batches of features (N,num_features) and labels
     "Compute the features of training and validation images once"
     idx = getattr(dls.train, 'idx', ())
@@ -158,7 +158,7 @@ MODES = ('supervised','linear','finetune')
 
 # %% ../nbs/04_baseline.ipynb #317ccd31
 def _check_fit(dls, encoder, mode):
-    "An error in one sentence if these images cannot be trained on"
+    "Raise an error if a classifier cannot be trained on these images"
     if not len(dls.vocab):
         raise ValueError("a classifier needs classes, and the images have none; open a survey with labels")
     for part,dl in zip(('training','validation'), dls.loaders):
@@ -178,10 +178,10 @@ def classifier_learner(
     encoder:nn.Module,        # made by create_encoder or load_encoder; it is trained in place unless mode is 'linear'
     mode:str='supervised',    # 'supervised': all weights; 'linear': head only; 'finetune': all, the encoder slower
     lr=None,                  # learning rate of the head; None: 0.01 (Table 4)
-    encoder_lr:float=.1,      # for 'finetune': the encoder's learning rate as a fraction of the head's
-    layer_decay:float=None,   # for 'finetune', in place of encoder_lr: a layer's rate as a fraction of the next one's
-    autocast:bool|None=None,  # bfloat16; None: where the hardware has it
-    features=None,            # for 'linear': features of the whole survey, where they were computed before
+    encoder_lr:float=.1,      # for 'finetune': learning rate of the encoder as a fraction of the head's
+    layer_decay:float=None,   # for 'finetune', instead of encoder_lr: a layer's rate as a fraction of the next layer's
+    autocast:bool|None=None,  # use bfloat16? None: if the hardware supports it
+    features=None,            # for 'linear': features of the whole survey, if they are already computed
     **kwargs                  # further arguments of Learner
 )->Learner:
     "A `Learner` that classifies galaxies from scratch, by linear evaluation or by fine-tuning (section 4)"
@@ -208,7 +208,7 @@ def classifier_learner(
 def evaluate(
     learn:Learner,  # made by classifier_learner
     dl              # batches of images and labels; every image labelled
-)->Evaluation:      # a dict that shows itself as a table
+)->Evaluation:      # a dict, displayed as a table
     "Score a classifier on labelled images (section 3.4)"
     mine,theirs = list(learn.dls.vocab),list(getattr(dl,'vocab',learn.dls.vocab))
     if mine!=theirs:
@@ -226,8 +226,8 @@ def fit_logistic(
     feats:Tensor,    # features of the labelled images, (N,D)
     labels:Tensor,   # their classes, (N,), at least 2 different
     n_classes:int,   # classes of the survey
-    C:float=.003     # inverse strength of the penalty on standardised features, above 0
-)->nn.Linear:        # (.,D) -> (.,n_classes); a class without labels is never predicted
+    C:float=.003     # inverse strength of the penalty on standardized features, above 0
+)->nn.Linear:        # (N,D) -> (N,n_classes); a class without labels is never predicted
     "Balanced, regularised logistic regression on frozen features"
     from sklearn.linear_model import LogisticRegression
     if not C>0: raise ValueError(f"`C` must be above 0, got {C}")
@@ -235,7 +235,7 @@ def fit_logistic(
     found = len(np.unique(y))
     if found<2: raise ValueError(f"logistic regression needs labels of at least 2 classes, got {found}")
     mean,std = x.mean(0),x.std(0)
-    std = std.clip(max(.05*std.mean(), 1e-6)) # a feature that is dead on a few images must not outweigh the rest later
+    std = std.clip(max(.05*std.mean(), 1e-6)) # a feature constant on these few images must not dominate on others
     m = LogisticRegression(C=C, class_weight='balanced', max_iter=1000).fit((x-mean)/std, y)
     coef,bias = m.coef_,m.intercept_
     if found==2: coef,bias = np.r_[-coef,coef]/2,np.r_[-bias,bias]/2
@@ -249,7 +249,7 @@ def fit_logistic(
 
 # %% ../nbs/04_baseline.ipynb #f7aeaccc
 class LogitAdjustment:
-    "Log scores over `temperature` plus `tau` times the log of the classes' shares, as probabilities again"
+    "Divide log scores by `temperature`, add `tau` times the log of the class shares, and return probabilities"
     def __init__(self,
         log_prior:Tensor,     # log of each class's share, (n_classes,)
         temperature:float=1., # divides the log scores, above 0; below 1 sharpens them
@@ -264,12 +264,13 @@ def fit_logit_adjustment(
     scores:Tensor,   # probabilities of validation images, (N,n_classes)
     targs:Tensor,    # their classes, (N,)
     n_classes:int,   # classes of the survey
-    taus=(0.,.25,.5,.75,1.,-.25,-.5), # weights of the shares to try, the plain one first
-    temperatures=(1.,.5,.25,.125)     # of the log scores to try, the plain one first
-)->LogitAdjustment:  # the first best pair, so the plain scores where nothing beats them
-    "Choose how much weight the classes' shares have, by macro-F1 on validation images"
+    taus=(0.,.25,.5,.75,1.,-.25,-.5), # weights of the shares to try, the neutral one first
+    temperatures=(1.,.5,.25,.125)     # of the log scores to try, the neutral one first
+)->LogitAdjustment:  # the first best pair, so scores stay unchanged if no pair is better
+    "Choose the weight of the class shares by macro-F1 on validation images"
     if len(scores)!=len(targs) or not len(scores):
-        raise ValueError(f"`scores` and `targs` must be of one length, at least 1, got {len(scores)} and {len(targs)}")
+        raise ValueError("`scores` and `targs` must have the same length, at least 1, "
+                         f"got {len(scores)} and {len(targs)}")
     prior = torch.bincount(torch.as_tensor(targs).long(), minlength=n_classes)+1.
     tries = [LogitAdjustment((prior/prior.sum()).log(), s, t) for s in temperatures for t in taus]
     return max(tries, key=lambda d: round(macro_f1(d(scores), targs, n_classes), 9))

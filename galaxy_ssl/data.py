@@ -39,10 +39,10 @@ _all_ = ['SURVEYS', 'SurveyInfo', 'SurveyNotFound', 'Survey', 'get_survey', 'sim
 
 # %% ../nbs/00_data.ipynb #76b71b69
 class Splits(NamedTuple):
-    "Indices of the three parts of a survey"
-    train:np.ndarray # to learn from, about 70 %
-    valid:np.ndarray # to choose the epoch by, about 10 %
-    test:np.ndarray  # to be read once, about 20 %
+    "Indices of the train, validation and test splits of a survey"
+    train:np.ndarray # about 70 %, to train on
+    valid:np.ndarray # about 10 %, to choose the epoch
+    test:np.ndarray  # about 20 %, to be scored once
 
 # %% ../nbs/00_data.ipynb #7e0a938c
 def _split_class(idx, rng)->list:
@@ -54,7 +54,7 @@ def _split_class(idx, rng)->list:
 
 # %% ../nbs/00_data.ipynb #4d6cb64b
 def _keep_together(parts, groups, n:int)->list:
-    "Move each member of a group to the part where its first labelled member is"
+    "Move each member of a group to the split of its first labelled member"
     part = np.full(n, -1)
     for k,o in enumerate(parts): part[o] = k
     idx = np.flatnonzero(part>=0)
@@ -67,7 +67,7 @@ def make_splits(
     seed:int=0, # same seed, same split
     groups=None # (N,), equal for images of the same galaxy, such as a survey's groups; None: all are different
 )->Splits:      # sorted indices, disjoint, together all labelled images
-    "Split the labelled images 70:10:20, class by class, and no galaxy in two parts (section 2.5)"
+    "Split the labelled images 70:10:20, stratified by class, with no galaxy in two splits (section 2.5)"
     y,seed = check_labels(labels, np.iinfo(np.int64).max, '`labels`'),check_int(seed,'seed',0)
     if not (y>=0).any(): raise ValueError(f"`labels` must label at least one image, got {len(y)} without a label")
     if groups is not None and len(groups)!=len(y):
@@ -83,7 +83,7 @@ def sample_budget(
     n:int,      # labels per class; 0: the whole train split as it is
     seed:int=0  # same seed, nested budgets
 )->np.ndarray:  # indices into the survey, n per class, with repeats where a class has fewer
-    "Draw n labelled training images of each class (section 2.5)"
+    "Draw a label budget: n labelled training images per class (section 2.5)"
     y,n,seed = np.asarray(labels),check_int(n,'n',0),check_int(seed,'seed',0)
     idx = np.sort(np.asarray(train_idx, dtype=np.int64))
     idx = idx[y[idx]>=0]
@@ -99,10 +99,10 @@ def sample_budget(
 # %% ../nbs/00_data.ipynb #a29f6926
 def budget_counts(
     labels,            # (N,)
-    idx,               # a budget
+    idx,               # indices of a label budget
     n_classes:int=None # None: as many as there are in the labels
 )->np.ndarray:         # (n_classes,)
-    "How many different images of each class a budget holds"
+    "Number of different images per class in a label budget"
     y = np.asarray(labels)
     return np.bincount(y[np.unique(idx)], minlength=n_classes or max(y)+1)
 
@@ -111,18 +111,18 @@ class SurveyItems:
     "Some images of a survey, as fastai's `dataset`"
     def __init__(self,
         survey:Survey, # where the images are
-        idx            # which ones, (K,)
+        idx            # indices of the images, (K,)
     ): self.survey,self.idx,self.split_idx = survey,np.asarray(idx, np.int64),1
     def __len__(self): return len(self.idx)
     def __getitem__(self, i):
         j = self.idx[i if isinstance(i, slice) else np.asarray(i)]
         return SurveyItems(self.survey, j) if j.ndim else (self.survey.images[j],self.survey.labels[j])
-    items = iloc = property(lambda self: self, doc="The same images, as fastai's figures ask for them")
+    items = iloc = property(lambda self: self, doc="The same images, under the names that fastai's plots use")
 
 # %% ../nbs/00_data.ipynb #bd5bdec8
 @patch
 def new_empty(self:SurveyItems)->SurveyItems:
-    "No images, of a survey that keeps none"
+    "An empty dataset, of a survey without images"
     return SurveyItems(self.survey.emptied(), ())
 
 # %% ../nbs/00_data.ipynb #bc61a587
@@ -131,14 +131,14 @@ def new_empty(self:SurveyItems)->SurveyItems:
 def set_split_idx(self:SurveyItems,
     i:int # 0: as in training; 1: as in validation
 ):
-    "Within the block the images are transformed as in training or as in validation"
+    "Transform the images as in training or as in validation within a `with` block"
     was,self.split_idx = self.split_idx,i
     try: yield self
     finally: self.split_idx = was
 
 # %% ../nbs/00_data.ipynb #5087458a
 def _check_idx(survey, idx, name:str)->np.ndarray:
-    "`idx` as indices into the survey"
+    "Check indices into a survey, and return them as int64"
     idx = np.asarray(idx)
     if idx.size==0: return np.zeros(0, np.int64)
     if idx.ndim!=1 or idx.dtype.kind not in 'iu':
@@ -169,7 +169,7 @@ class _Resizer:
 def turn(
     x:Tensor # (N,C,H,W)
 )->Tensor:   # the same shape
-    "Turn and mirror each image at random"
+    "Rotate by quarter turns and mirror, at random for each image"
     k = torch.randint(8, (len(x),), device=x.device)
     if x.shape[-1]!=x.shape[-2]: k = k//2*2
     out = torch.empty_like(x)
@@ -178,13 +178,13 @@ def turn(
 
 # %% ../nbs/00_data.ipynb #7160bb8a
 class _Floats(Transform):
-    "Bytes that no other transform has made floats of"
+    "Convert bytes that no earlier transform converted to floats in [0,1]"
     order = 30
     def encodes(self, x:TensorImage): return x.float().div_(255.) if x.dtype==torch.uint8 else x
 
 # %% ../nbs/00_data.ipynb #8b452871
 def _batch_tfms(size, augment, as_float:bool, tta=None)->list:
-    "What is done to a batch of bytes on its device"
+    "Transforms of a batch of bytes on its device"
     if not as_float: return []
     takes_bytes = not size and getattr(augment,'takes_bytes',False)
     first = [_Floats()] if takes_bytes else [IntToFloatTensor()]
@@ -195,21 +195,21 @@ class SurveyDL(TfmdDL):
     "Batches of a survey: `TensorImage` float (N,3,H,W) in [0,1], `channels_last`, and `TensorCategory` (N)"
     def __init__(self,
         survey:Survey,      # where the images are
-        idx=None,           # which ones, with repeats if wanted; None: all
+        idx=None,           # indices of the images, may repeat; None: all
         bs:int=64,          # images per batch
-        shuffle:bool=False, # anew in each epoch
+        shuffle:bool=False, # new order in each epoch
         drop_last:bool=False, # leave out an incomplete last batch
         size:int=None,      # px; None: as in the survey
         augment=None,       # callable on a float batch
         device=None,        # None: fastai's default
         with_y:bool=True,   # labels in the batch?
-        as_float:bool=True, # float in [0,1]; False: bytes as they are, for views that take them
+        as_float:bool=True, # float in [0,1]; False: bytes, for views that take bytes
         tta=None,           # what learn.tta does to a float batch; None: augment, else random turns and mirror images
         **kwargs            # for fastai's TfmdDL, such as after_batch; num_workers is ignored
     ):
         self.survey,self.idx = survey,np.arange(len(survey)) if idx is None else _check_idx(survey,idx,'idx')
         if not as_float and (size or augment):
-            raise ValueError(f"`as_float=False` leaves the images as they are, got size={size} and augment={augment!r}")
+            raise ValueError(f"`as_float=False` excludes `size` and `augment`, got size={size} and augment={augment!r}")
         store_attr('size,augment,with_y,as_float,tta')
         kwargs = {'after_batch':_batch_tfms(size, augment, as_float, tta), **kwargs, 'num_workers':0}
         items = SurveyItems(survey, self.idx)
@@ -235,19 +235,19 @@ def c(self:SurveyDL)->int:
 # %% ../nbs/00_data.ipynb #79413b74
 @patch(as_prop=True)
 def is_plain(self:SurveyDL)->bool:
-    "Are the batches the survey's images, as floats, and nothing done to them?"
+    "Are the batches the survey's images as floats, otherwise unchanged?"
     own = lambda f: isinstance(f, IntToFloatTensor) or (isinstance(f, BatchTfm) and f.f in (turn,self.tta))
     return self.as_float and not self.size and not self.augment and all(map(own, self.after_batch.fs))
 
 # %% ../nbs/00_data.ipynb #9cc012d3
 @patch
 def randomize(self:SurveyDL):
-    "Tie the next epoch's order to Python's random state"
+    "Seed the order of the next epoch from Python's random state"
     if self.shuffle: self.rng = random.Random(random.getrandbits(64))
 
 # %% ../nbs/00_data.ipynb #1881ebaa
 class _Copier:
-    "Takes batches to a GPU on a stream of their own; elsewhere it leaves them to fastai"
+    "Copy batches to a GPU on a separate stream; on other devices fastai moves them"
     def __init__(self, device):
         self.device = torch.device(device) if device is not None and torch.device(device).type=='cuda' else None
         self.stream = self.device and torch.cuda.Stream(self.device)
@@ -265,7 +265,7 @@ class _Copier:
 # %% ../nbs/00_data.ipynb #40251aa1
 @patch
 def create_batches(self:SurveyDL, samps):
-    "Fetch whole batches by position, always one ahead"
+    "Fetch whole batches, one ahead of training"
     copier,ahead,pool = _Copier(self.device),None,ThreadPoolExecutor(1)
     arrays = (self.survey.images,self.survey.labels)[:1+self.with_y]
     def fetch(pos):
@@ -284,7 +284,7 @@ def create_batches(self:SurveyDL, samps):
 
 # %% ../nbs/00_data.ipynb #7c279ce5
 def _as_items(o, s:Survey, idx)->tuple: # survey, indices
-    "What `test_dl` was given, as a survey and indices into it"
+    "The input of `test_dl` as a survey and indices into it"
     if o is None: return s,idx
     if isinstance(o, SurveyItems): return o.survey,o.idx
     i = as_indices(o)
@@ -302,9 +302,9 @@ def new(self:SurveyDL,
     "A loader like this one, over the same or other images"
     s,idx = _as_items(dataset, self.survey, self.idx)
     kw = {k:getattr(self,k) for k in 'bs shuffle drop_last size augment device after_batch with_y as_float tta'.split()}
-    if {'size','augment','as_float','tta'}&set(kwargs): kw.pop('after_batch') # made for the old ones
+    if {'size','augment','as_float','tta'}&set(kwargs): kw.pop('after_batch') # made for the old values
     if dataset is not None: kw['with_y'] = bool((s.labels[idx]>=0).any())
-    for o in ('shuffled','process'): kwargs.pop(o, None)  # which fastai says to loaders of other kinds
+    for o in ('shuffled','process'): kwargs.pop(o, None)  # fastai passes these to other loaders
     dl = SurveyDL(s, idx, **{**kw, **kwargs, 'do_setup':False})
     if dataset is None: dl.dataset.split_idx = self.dataset.split_idx
     return dl
@@ -326,7 +326,7 @@ def decode_batch(self:SurveyDL, b, max_n:int=9, full:bool=True):
 
 # %% ../nbs/00_data.ipynb #64372751
 def _pixels(dl, x)->np.ndarray:
-    "A batch as uint8 (N,H,W,3), whatever was done to it in `after_batch`"
+    "A batch as uint8 (N,H,W,3), with the transforms in `after_batch` decoded"
     x = TensorImage(x)
     for f in reversed(dl.after_batch.fs):
         if not isinstance(f, IntToFloatTensor): x = f.decode(x) # which would cut off decimals
@@ -336,11 +336,11 @@ def _pixels(dl, x)->np.ndarray:
 # %% ../nbs/00_data.ipynb #fb2adef1
 @patch
 def _pre_show_batch(self:SurveyDL, b, max_n:int=9):
-    "What fastai's `plot_top_losses` draws: images and labels, and both as items that show themselves"
-    import fastai.vision.learner # where it is told how to draw these
+    "Images, labels and titled images of a batch, for fastai's `plot_top_losses`"
+    import fastai.vision.learner # it registers how fastai draws images
     x,y = _xy(to_cpu(b))
     ims = torch.from_numpy(_pixels(self, x)).permute(0,3,1,2)
-    names = [plain(_name(self,o), 18) for o in y]      # a long one by itself on its lines
+    names = [plain(_name(self,o), 18) for o in y]      # a long name gets a line below it
     its = L((TensorImage(i),TitledStr(o+'\n'*(len(o)>9))) for i,o in zip(ims[:max_n],names))
     return TensorImage(x),TensorCategory(y),its
 
@@ -357,7 +357,7 @@ def _show(dl, x, titles, max_n=12, ncols=None, nrows=None, figsize=None, **kwarg
 @patch
 def show_batch(self:SurveyDL,
     b=None,   # batch; None: the next one
-    unique:bool=False, # one image again and again, to see what an augmentation does?
+    unique:bool=False, # repeat one image, to see what an augmentation does?
     **kwargs  # max_n (12 images), ncols (images per row) or nrows, figsize (inches), dpi
 ):            # axes of the first image
     "Draw a batch as the model sees it, with class names"
@@ -385,7 +385,7 @@ class SurveyLoaders(DataLoaders):
     def test_dl(self,
         test_items,             # indices, a survey, images in any form, or paths, see SurveyDL.new
         rm_type_tfms=None,      # ignored
-        with_labels:bool=False, # must they have labels?
+        with_labels:bool=False, # require labels?
         **kwargs                # overrides of the validation loader's arguments
     ):
         "A loader over any images, unshuffled and as in validation"
@@ -444,6 +444,6 @@ def least_batch(
 def as_bytes(
     dls  # any DataLoaders
 ):       # the same, or new ones over the same images whose batches are bytes
-    "Spare a float copy of each batch, where images are bytes and nothing but views is done to them"
+    "Save a float copy of each batch: loaders that give bytes, if no transform changes the images"
     if not all(isinstance(dl, SurveyDL) and dl.is_plain for dl in dls.loaders): return dls
     return type(dls)(*(dl.new(as_float=False) for dl in dls.loaders), path=dls.path, device=dls.device)

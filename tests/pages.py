@@ -25,6 +25,7 @@ FENCE = re.compile(r'^ *```.*?^ *```', re.M|re.S)
 LINK = re.compile(r'\[([^\]]*)\]\(([^)\s]+)\)')
 
 def fenced_links(text): return [m[0] for b in FENCE.findall(text) for m in LINK.finditer(b) if re.match(r'https?:|[\w./]+(\.ipynb|\.html)', m[2])]
+def nested_links(text): return re.findall(r'\[[^\]\n]*\[[^\]\n]+\]\([^)\n]+\)[^\]\n]*\]\(', FENCE.sub('', text))
 def links(text): return [m[2] for m in LINK.finditer(FENCE.sub('', text))]
 def plain(text): return ' '.join(LINK.sub(r'\1', text).split())
 

@@ -249,7 +249,7 @@ def test_several_datasets(tmp_path, data, kw, kind):
 def test_options_that_do_not_fit(tmp_path, kw, match): refused(match, write(tmp_path/'s.h5', images=IMAGES, ans=Y), **kw)
 
 @pytest.mark.parametrize('data,match', [({},'holds no images'), (dict(ra=Y),'holds no images: expected a dataset `images`, N×H×W×3, got ra \\(40\\)'), ({f'g{i}':IMAGES[i] for i in range(N)},'holds 40 datasets of the shape 16×16×3, one for each image'),
-    (dict(images=IMAGES.reshape(N,-1),ans=Y),'40 rows of 768 numbers'), (dict(images=[b'a.jpg']*N,ans=Y),'expected pixels'), (dict(images=IMAGES[...,:2],ans=Y),'2 bands, which make no color image'),
+    (dict(images=IMAGES.reshape(N,-1),ans=Y),'40 rows of 768 numbers'), (dict(images=[b'a.jpg']*N,ans=Y),'expected pixels'), (dict(images=IMAGES[...,:2],ans=Y),'2 bands, which do not make a color image'),
     (dict(images=IMAGES),'has no dataset of labels beside `images`'), (dict(images=IMAGES[:,:8],ans=Y),'images must be square, got 16×8 px'), (dict(images=IMAGES[None],ans=Y),'got shape 1×40×16×16×3'),
     (dict(images=IMAGES*(1+1j),ans=Y),'expected pixels'), (dict(images=IMAGES[:0],ans=Y[:0]),'there are no images'), (dict(images=IMAGES,ans=Y[:9]),'one label per image, got 9 labels')])
 def test_what_is_no_survey(tmp_path, data, match):
@@ -313,7 +313,7 @@ def test_missing_numbers_of_python(v):
     assert c.labels.tolist()==[0,1,-1] and c.classes==['class 0','class 2']
 
 @pytest.mark.parametrize('v,match', [(np.random.default_rng(0).random(N),'labels must be whole numbers or text, got 0.6369'), (np.random.default_rng(0).dirichlet([1]*4,N),'one-hot with a single 1 in each row'),
-    (np.arange(N)+587722981742084096,'40 different labels for 40 images are no classes'), ([f'J{i:06}' for i in range(N)],"40 different labels .* 'J000000'"), (Y-7,'numbers of classes must be 0 or more .* got -7'),
+    (np.arange(N)+587722981742084096,'40 different labels for 40 images are not classes'), ([f'J{i:06}' for i in range(N)],"40 different labels .* 'J000000'"), (Y-7,'class numbers must be 0 or more .* got -7'),
     (np.eye(4)[Y]+np.eye(4)[0],'one-hot with a single 1'), (np.zeros((N,2,2)),'expected one label per image'), (np.full(N,np.inf),'got inf'), ((Y+.5).astype('S'),'got 0.5')])
 def test_labels_that_are_no_classes(tmp_path, v, match): refused(match, write(tmp_path/'s.h5', images=IMAGES, ans=v))
 

@@ -187,15 +187,15 @@ def test_outputs_that_exist_are_kept(made, tmp_path, call):
              ('pretrain',tmp_path/'e','--survey',made/'new','--images',16,'--size',16)]
     for args in calls:
         status,out,err = call(*args)
-        assert (status,out)==(1,'') and one_line(err) and ('exists and is kept' in err or 'is there already' in err), (args,err)
+        assert (status,out)==(1,'') and one_line(err) and ('exists and is kept' in err or 'exists and was not made with these settings' in err), (args,err)
     assert {o.read_text() for o in tmp_path.iterdir() if o.is_file()}=={'mine'}
 
 @pytest.mark.parametrize('args,status,says', [
     (['predict','clf'], 2, 'required: src, dst'), (['predict','clf','new','c.txt'], 1, '`dst` must end in .csv or .parquet or .fits'),
     (['predict','clf','new','c.csv','--embeddings'], 1, 'a CSV holds no embeddings'), (['predict','none','new','c.csv'], 1, 'no classifier at none'),
     (['predict','clf','nowhere.zip','c.csv'], 1, 'there is no file or folder'), (['predict','clf','new','c.csv','--ids','none.txt'], 1, "there is no file 'none.txt'"),
-    (['predict','clf','new','c.csv','--bs','0'], 2, 'at least 1'), (['embed','clf','new','e.fits','--size','32'], 2, '--size is for encoders: a classifier takes images'),
-    (['embed','nothing','new','e.fits'], 1, 'an encoder is named such as simulated'), (['finetune','new','f','--mode','deep'], 2, "invalid choice: 'deep'"),
+    (['predict','clf','new','c.csv','--bs','0'], 2, 'at least 1'), (['embed','clf','new','e.fits','--size','32'], 2, '--size is for encoders: a classifier reads images'),
+    (['embed','nothing','new','e.fits'], 1, 'the name of an encoder must be like simulated'), (['finetune','new','f','--mode','deep'], 2, "invalid choice: 'deep'"),
     (['finetune','new','f'], 1, 'has no column of labels'), (['pretrain','e','--start','simulated'], 2, '--start simulated needs --survey'),
     (['pretrain','e','--survey','new','--wd','1'], 2, '--wd is for simulated galaxies'), (['pretrain','e','--bs','64'], 2, '--bs 64 needs --survey'), (['pretrain','e','--method','simclr'], 2, '--method simclr needs --survey'),
     (['pretrain','e','--survey','new','--method','simulated'], 2, '--method simulated takes no --survey')])

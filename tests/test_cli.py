@@ -83,7 +83,7 @@ def test_wrong_file_is_refused(env, server, monkeypatch):
     monkeypatch.setenv('GALAXY_SSL_MIRRORS', f'{server.url}/') # that process knows the true sum
     status,out,err = shell('download','sdss')
     assert (status,out)==(1,'') and one_line(err) and server.seen==['/Galaxy10.h5']
-    for o in (f'{server.url}/Galaxy10.h5 (what came has 100,000 bytes', 'zenodo.org', 'no connection through the proxy', '-p survey sim_decals'): assert o in err
+    for o in (f'{server.url}/Galaxy10.h5 (the download has 100,000 bytes', 'zenodo.org', 'no connection through the proxy', '-p survey sim_decals'): assert o in err
     assert not list(env.glob('Galaxy10.h5')) and not list(env.glob('*.part'))
 
 def test_verify_a_wrong_file(env):

@@ -96,7 +96,7 @@ def test_h5_what_is_fine(tmp_path):
     ('file,label\nx.jpg,c\ny.jpg,d', 'names none of the 20 images'), ('file,label\n', 'names none of the 20 images'),
     ('file,label,label_id\n0.jpg,c,0\n1.jpg,d,0', 'each `label` must go with one `label_id`'),
     ('file,label,label_id\n0.jpg,c,zero\n1.jpg,d,0', "`label_id` must be a whole number, got 'zero'"),
-    ('file,label\n0.jpg,-5\n1.jpg,2', 'numbers of classes must be 0 or more .-1 for none., got -5')])
+    ('file,label\n0.jpg,-5\n1.jpg,2', 'class numbers must be 0 or more .-1 for none., got -5')])
 def test_labels_csv_faults(tmp_path, csv, match):
     with pytest.raises(ValueError, match=match) as e: get_survey(make_zip(tmp_path/'a.zip', csv=csv))
     assert 'a' in str(e.value); one_sentence(e)

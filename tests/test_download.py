@@ -233,7 +233,7 @@ def test_mirrors_in_turn(server, get, monkeypatch):
 
 def test_each_address_has_its_reason(server, get):
     msg = fails(get, 'gone','busy_always','page', retries=0)
-    for o in ('/gone/Galaxy10.h5 (the server answered 404 Not Found) nor', '/busy_always/Galaxy10.h5 (the server answered 503', '/page/Galaxy10.h5 (what came has 22 bytes'): assert o in msg
+    for o in ('/gone/Galaxy10.h5 (the server answered 404 Not Found) nor', '/busy_always/Galaxy10.h5 (the server answered 503', '/page/Galaxy10.h5 (the download has 22 bytes'): assert o in msg
 
 def test_given_mirrors_come_first(server, get):
     assert get('gone', mirrors=[f'{server.url}/fine/Galaxy10.h5?token=1']).read_bytes()==BODY and server.seen[0]['path'].endswith('?token=1')
@@ -265,7 +265,7 @@ def test_root_is_a_file(get, tmp_path):
 
 def test_no_room(server, get, monkeypatch, tmp_path):
     monkeypatch.setattr(download.shutil, 'disk_usage', lambda p: shutil._ntuple_diskusage(10**9, 10**9-100_000, 100_000))
-    assert 'another 0.4 MB are to come, and the disk has only 0.1 MB free' in fails(get, 'fine') and not server.seen
+    assert 'another 0.4 MB are needed, and the disk has only 0.1 MB free' in fails(get, 'fine') and not server.seen
     (tmp_path/'root'/'Galaxy10.h5.part').write_bytes(BODY[:350_000]) # now the rest fits
     assert get('fine').read_bytes()==BODY
 
@@ -300,7 +300,7 @@ def test_disk_full_while_writing(server, get, tmp_path, monkeypatch):
     (tmp_path/'root').mkdir()
     (tmp_path/'root'/'Galaxy10.h5.part').write_bytes(BODY[:200_000])
     msg = fails(get, 'fine','fine')
-    assert 'the disk is full' in msg and '0.2 MB that came are kept in Galaxy10.h5.part' in msg
+    assert 'the disk is full' in msg and '0.2 MB received are kept in Galaxy10.h5.part' in msg
     assert len(server.seen)==1 and (tmp_path/'root'/'Galaxy10.h5.part').stat().st_size==200_000 # no other address helps
     monkeypatch.undo()
 

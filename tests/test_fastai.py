@@ -508,7 +508,7 @@ def test_one_image_of_64_px():
     ims,y = galaxies(6, 64)
     quiet(classifier_learner(survey_dls(Survey(ims, y, CLASSES), [0], [1]), create_encoder()))
 
-@pytest.mark.parametrize('n,valid,bs,says', [(1,(),64,'SimCLR tells the images'),(5,(),1,'SimCLR tells the images'),(9,range(10,11),8,'the 1 validation images'),(9,range(10,27),8,''),(9,range(10,12),8,'')])
+@pytest.mark.parametrize('n,valid,bs,says', [(1,(),64,'SimCLR compares the images'),(5,(),1,'SimCLR compares the images'),(9,range(10,11),8,'the 1 validation images'),(9,range(10,27),8,''),(9,range(10,12),8,'')])
 def test_small_batches_of_simclr(survey, n, valid, bs, says):
     make = lambda: simclr_learner(survey_dls(survey, range(n), valid, bs=bs), Tiny(), head=nn.Linear(8,8))
     if not says: assert np.isfinite(quiet(make()).recorder.values[-1]).all()
@@ -518,7 +518,7 @@ def test_small_batches_of_simclr(survey, n, valid, bs, says):
 
 def test_simclr_predicts_no_single_image(survey, splits):
     l = simclr_learner(loaders(survey, splits), Tiny())
-    with l.no_bar(), pytest.raises(ValueError, match='at least 2 images a batch, got 1') as e: l.predict(survey.images[0])
+    with l.no_bar(), pytest.raises(ValueError, match='at least 2 images per batch, got 1') as e: l.predict(survey.images[0])
     one_sentence(e)
 
 @pytest.mark.parametrize('mode', MODES)
@@ -542,7 +542,7 @@ def test_odd_sizes(size):
     quiet(simclr_learner(dls(), Tiny()))
     if h==w: quiet(autoencoder_learner(dls(), **small(autoencoder_learner, h)))
     else:
-        with pytest.raises(ValueError, match='draws square images, got 40×24 px'): autoencoder_learner(dls())
+        with pytest.raises(ValueError, match='needs square images, got 40×24 px'): autoencoder_learner(dls())
 
 NAMES = [['E/S0','S_b|c','100% irr'], ['a$b','$\\badcommand$','c$$'], ['<b>','{x}','a\nb'], ['x'*60,'un élève','☄ \U0001F30C'], ['^_^','\\','#&~'], [' a',"it's",'"q"'], ['unlabelled','1','True']]
 @pytest.mark.parametrize('names', NAMES)

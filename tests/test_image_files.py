@@ -138,7 +138,7 @@ def test_filters_in_headers(tmp_path):
     (lambda x: one(x), dict(bands=(0,1,5)), r'holds 3 image planes .*got bands=\(0, 1, 5\)'), (lambda x: hdus(*zip('GRZ',x)), dict(bands='ugr'), 'holds no band u: its bands are G, R, Z'),
     (lambda x: one(x), dict(bands='gr'), '`bands` must be three names'), (lambda x: one(x), dict(bands=(0,1)), 'three numbers of planes'), (lambda x: one(x), dict(bands='ugriz'), 'must be three'),
     (lambda x: one(np.zeros((40,S,S),'f4')), {}, 'holds 40 planes, a cube of spectra rather than bands'), (lambda x: one(np.stack([x,x])), {}, 'holds an array of 2×3×16×16, expected one image'),
-    (lambda x: one(x), dict(value_range=(0,9)), '`value_range` is for pictures'), (lambda x: one(np.full((3,S,S),np.nan,'f4')), {}, 'hold no finite pixels')])
+    (lambda x: one(x), dict(value_range=(0,9)), '`value_range` is for images other than FITS'), (lambda x: one(np.full((3,S,S),np.nan,'f4')), {}, 'hold no finite pixels')])
 def test_fits_that_cannot_be_read_as_they_are(tmp_path, make, kw, match):
     d = folder(tmp_path/'a', {f'g{i}.fits':make(FLUX[i]) for i in range(5)})
     with pytest.raises(ValueError, match=match) as e: pool(d, **kw)
@@ -168,7 +168,7 @@ def test_names_and_filters_that_differ(tmp_path):
     s = pool(folder(tmp_path/'a', {f'{i:02}.fits':hdus((f'NGC{i}',FLUX[i,1])) for i in range(N)}))  # EXTNAME is the object
     assert len(s)==N and s.notes==['one band, drawn in gray']
     s = pool(folder(tmp_path/'b', {f'{i}.fits':one(FLUX[i,1], FILTER='r' if i else 'g') for i in range(10)}))
-    assert s.skipped==[('0.fits','holds the band g where other images of the survey hold r; numbers as `bands` take any')] and s.notes==['one band (r), drawn in gray']
+    assert s.skipped==[('0.fits','holds the band g where other images of the survey hold r; give `bands` as numbers to use any')] and s.notes==['one band (r), drawn in gray']
     assert len(pool(tmp_path/'b', bands=0))==10
     s = pool(folder(tmp_path/'c', {f'{i}.fits':one(FLUX[i,1], FILTER='griz'[i%4]) for i in range(8)}))
     assert len(s)==8 and s.notes[1]=='the images are of different bands (g, i, r, z), drawn alike'
@@ -260,7 +260,7 @@ def test_names_of_bands(tmp_path, name, bands):
     want = pool(folder(tmp_path/'b', {f'{i:02}.fits':one(FLUX[i]) for i in range(12)}))
     order = np.argsort([name.format(i=i,b='',B='') for i in range(12)])
     assert len(s)==12 and s.skipped==[] and (np.sort(s.images.sum((1,2,3)))==np.sort(want.images.sum((1,2,3)))).all() and s.images.shape==want.images.shape
-    assert s.notes[0].endswith('each from a file of its own, become blue, green, red')
+    assert s.notes[0].endswith('each from a separate file, become blue, green, red')
 
 def test_names_of_objects_join_a_table(tmp_path):
     csv = 'file,label\n'+''.join(f'gal{i},{"ab"[i%2]}\n' for i in range(8))
@@ -425,7 +425,7 @@ def test_floats(tmp_path, kind, gray):
 @pytest.mark.parametrize('make,kw,match', [
     (lambda o: enc(o.astype('f4')*9-1,'.tif'), {}, r'pixel values from -?\d.* are flux rather than brightness: save the images as FITS, or say with value_range=\(black, white\)'),
     (lambda o: enc(o[...,0].astype('i4')*1000,'.tif'), {}, 'are flux rather than brightness'), (lambda o: png(o), dict(value_range=(5,5)), '`value_range` must be two numbers'),
-    (lambda o: png(o), dict(value_range='x'), '`value_range` must be two numbers'), (lambda o: png(o), dict(bands='grz'), "`bands` is for FITS images; .* holds pictures, got bands='grz'"),
+    (lambda o: png(o), dict(value_range='x'), '`value_range` must be two numbers'), (lambda o: png(o), dict(bands='grz'), "`bands` is for FITS images; .* holds other images, got bands='grz'"),
     (lambda o: png(o,'TIFF',save_all=True,append_images=[Image.fromarray(o)]*2), {}, 'holds 3 pages, expected one image')])
 def test_pictures_that_cannot_be_read_as_they_are(tmp_path, make, kw, match):
     d = folder(tmp_path/'a', {f'{i}.{"tif" if make(PIX[0])[:2]==b"II" else "png"}':make(PIX[i]) for i in range(5)})
@@ -690,7 +690,7 @@ def fz(x):
     b = io.BytesIO(); fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(x)]).writeto(b)
     return b.getvalue()[:-2880]+b'\xff'*2880
 BROKEN = {'is a damaged FITS file, which cannot be read': lambda x: one(x).replace(b'BITPIX  =                  -32', b'BITPIX  =                   xx'),
-          'is cut short': lambda x: one(x)[:2000], 'holds no image where the other files have theirs': lambda x: catalog()}
+          'is cut short': lambda x: one(x)[:2000], 'holds no image in the extension where the other files have one': lambda x: catalog()}
 @pytest.mark.parametrize('why', BROKEN)
 def test_broken_fits_in_own_words(tmp_path, why):
     d = folder(tmp_path/'a', {f'g{i}.fits':one(FLUX[i,1]) for i in range(8)} | {'g3.fits':BROKEN[why](FLUX[3,1])})
@@ -704,7 +704,7 @@ def test_archives_and_parquet_in_own_words(tmp_path):
     p = b.find(png(PIX[2])[100:160]); z.write_bytes(b[:p]+bytes(30)+b[p+30:])
     assert pool(z).skipped==[('2.png','cannot be unpacked: it is damaged')]
     (tmp_path/'c.tar.gz').write_bytes(gzip.compress(os.urandom(3000))[:2000]); (tmp_path/'d.parquet').write_bytes(b'<html>'); (tmp_path/'e.parquet').write_bytes(b'PAR1xx')
-    for name,why in {'b.zip':'is not a readable .zip file; it may be cut short, damaged or no archive', 'c.tar.gz':'is not a readable .tar file; it may be cut short, damaged or no archive',
+    for name,why in {'b.zip':'is not a readable .zip file; it may be cut short, damaged or not an archive', 'c.tar.gz':'is not a readable .tar file; it may be cut short, damaged or not an archive',
                      'd.parquet':'is not a readable Parquet file: it is a web page', 'e.parquet':'is not a readable Parquet file: it is cut short, or damaged'}.items():
         with pytest.raises(ValueError, match=f'{name} {why}$'): pool(tmp_path/name)
 
@@ -719,7 +719,7 @@ def test_value_range_of_bytes(tmp_path, r):
 
 def test_pictures_called_after_bands(tmp_path):
     s = pool(folder(tmp_path/'a', {f'g{i}_{b}.png':png(PIX[i]) for i in range(4) for b in 'gri'}))
-    assert len(s)==12 and s.notes==['the names tell of the bands g, r, i of the same 4 objects: each picture is an image of its own']
+    assert len(s)==12 and s.notes==['the file names suggest the bands g, r, i of the same 4 objects: each file is used as a separate image']
 def test_tables_are_named_where_they_are_not_read(tmp_path):
     with pytest.raises(ValueError, match='or cat.fits as `labels`'): open_images(folder(tmp_path/'a', {f'g{i}.fits':one(FLUX[i]) for i in range(4)}|{'cat.fits':catalog()}))
     with pytest.raises(ValueError, match='holds 1 .csv files$'): pool(folder(tmp_path/'b', {'labels.csv':CSV.format(e='png')}))

@@ -4,7 +4,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 import pytest
 from house import NBS, NOTEBOOKS, name_of, read_nb, settings, source
-from pages import anchors, fenced_links, links, output_file, plain, process
+from pages import anchors, fenced_links, links, nested_links, output_file, plain, process
 
 notebooks = pytest.mark.parametrize('name', [name_of(o) for o in NOTEBOOKS])
 SITE = settings()['doc_host']+settings()['doc_baseurl']+'/'
@@ -42,6 +42,18 @@ def test_no_link_in_a_code_fence(pages, name):
     assert not [o for text in [*page['cells'],*page['shown']] for o in fenced_links(text)]
 
 @notebooks
+def test_no_link_in_a_link(pages, name):
+    "nbdev makes links of names in backticks, also inside a link"
+    page = page_of(pages, name)
+    assert not [o for text in [*page['cells'],*page['shown']] for o in nested_links(text)]
+
+@notebooks
+def test_signatures_say_what_to_pass(pages, name):
+    "No list of fastai's events, no *args alone, no NoneType"
+    entries = [o for text in page_of(pages, name)['shown'] for o in re.findall(r'^```python\n((?:class|def|async def) .*?)\n```', text, re.M|re.S)]
+    assert not [o for o in entries if re.search(r'\bafter_create\b|:NoneType|^(class|def) [A-Z]\w*\(\n +\*args, \*\*kwargs\n\)', o)]
+
+@notebooks
 def test_links_and_anchors_lead_somewhere(pages, name):
     page,made = page_of(pages, name),{k:v for k,v in pages.items() if 'error' not in v}
     at = {output_file(k, v):v for k,v in made.items()}
@@ -62,6 +74,7 @@ def test_links_and_anchors_lead_somewhere(pages, name):
 def test_what_is_wrong_is_found():
     fence = '```python\nx = 1 # of [`y`](https://host/y.html#y)\n```\n[text](a.ipynb#b)'
     assert fenced_links(fence)==['[`y`](https://host/y.html#y)'] and links(fence)==['a.ipynb#b']
+    assert nested_links('[[`y`](https://host/y.html#y)](y.ipynb)') and not nested_links('[y](y.ipynb) and [`z`](z.html) ([page](p.ipynb))')
     page = dict(cells=['## One, *two* and `three`\n```\n## no heading\n```'], shown=['### Survey.table {#here}'])
     assert anchors(page)>={'one-two-and-three','survey.table','here'} and 'no-heading' not in anchors(page)
     assert plain('see [the\npage](x.ipynb)')=='see the page'

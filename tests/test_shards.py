@@ -71,7 +71,7 @@ def test_stopped_while_writing_goes_on(tmp_path, monkeypatch, error):
         stopped_after(m, 3, error)
         with pytest.raises(type(error)): write_shards(survey(), tmp_path/'s', per_shard=50)
     assert [o.name for o in sorted((tmp_path/'s').iterdir())]==[f'part-{k:05}.parquet' for k in range(3)]
-    with pytest.raises(ValueError, match=r'4 of 7 shards are missing in .*, the first part-00003.parquet; write them again, which goes on from there') as e: open_shards(tmp_path/'s')
+    with pytest.raises(ValueError, match=r'4 of 7 shards are missing in .*, the first part-00003.parquet; write the shards again to add them') as e: open_shards(tmp_path/'s')
     one_sentence(e)
     seen = stopped_after(monkeypatch, 99, error)
     same(write_shards(survey(), tmp_path/'s', per_shard=50))
@@ -99,7 +99,7 @@ ingest_shards({str(files)!r}, {str(tmp_path/'out')!r}, None, None, per_shard=50)
     assert ids==[f'{i:03}.png' for i in range(N)] and (x==IMAGES).all()
 
 def test_another_source_is_refused(own):
-    with pytest.raises(FileExistsError, match='part-00000.parquet was made in another way; choose another folder, or remove') as e: write_shards(survey(labels=LABELS*0), own, per_shard=50)
+    with pytest.raises(FileExistsError, match='part-00000.parquet was made from another source or with other settings; choose another folder, or remove') as e: write_shards(survey(labels=LABELS*0), own, per_shard=50)
     one_sentence(e)
 
 def test_unusable_images_are_left_out_and_too_many_refused(tmp_path):

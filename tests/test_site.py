@@ -1,9 +1,13 @@
 "The house: README, site, settings and notebooks agree with each other. Runs in a second, no network, no Quarto."
-import re, subprocess, sys
+import importlib.util, json, re, subprocess, sys
 from functools import lru_cache
 from pathlib import Path
 import pytest, yaml
 from house import NBS, NOTEBOOKS, ROOT, name_of, read_nb, settings, source
+
+spec = importlib.util.spec_from_file_location('tables', ROOT/'.ci'/'tables.py')
+tables = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tables)
 
 HERE = re.compile('|'.join(f'/{o}' for o in ('work/','root/','tmp/venv')))  # paths of some machine
 notebooks = pytest.mark.parametrize('path', NOTEBOOKS, ids=name_of)
@@ -31,19 +35,26 @@ def test_readme_is_the_index():
     for c in read_nb(NBS/'index.ipynb')['cells']: assert 'echo: false' in source(c) or '#| hide' in source(c) or source(c).split('\n')[-1].split('](')[0].strip() in readme()
 
 def test_readme_links_lead_somewhere():
-    for o in re.findall(r'\]\((?!https?:|#|mailto:)([^)#]+)', readme()): assert (ROOT/o).exists(), o
+    links = re.findall(r'\]\((?!https?:|#|mailto:)([^)#]+)', readme())+re.findall(r'(?:src|srcset)="(?!https?:)([^"]+)"', readme())
+    for o in links: assert (ROOT/o).exists(), o
 
 def test_readme_has_both_commands_once():
     lines = readme().splitlines()
     for o in ('nbdev_test', r'papermill .* out\.ipynb'): assert sum(bool(re.match(f'python3 .*{o}', l)) for l in lines)==1, o
 
-def test_front_page_shows_the_experiment_as_it_ran():
-    "The simulated table is that of 05_experiments"
-    cell = next(c for c in read_nb(NBS/'05_experiments.ipynb')['cells'] if 'results_table(study.rows)' in source(c))
-    text = next(''.join(o['data']['text/plain']) for o in cell['outputs'] if 'text/plain' in o.get('data',{}))
-    rows = re.findall(r'^\d+ .*? 30 +([\d.]+) +([\d.]+) +([\d.]+)', text, re.M)
-    assert len(rows)==7
-    for f1,err,acc in rows: assert f'| {float(f1):.3f} ± {float(err):.3f} | {float(acc):.3f} |' in readme()
+INSTALL = f"pip install git+{settings()['git_url']}"
+
+def test_front_page_begins_with_what_readers_look_for():
+    "What it is, the install line, a figure with a tall form for phones; then results, then how to classify"
+    first,*rest = re.split(r'^## ', readme(), flags=re.M)
+    assert [o.split('\n')[0] for o in rest][:2]==['Results on real galaxies','Classify my galaxies']
+    assert first.index(INSTALL)<first.index('<picture>')<first.index('](nbs/tutorial.ipynb)')
+    assert re.search(r'<source media="\(max-width: 600px\)" srcset="nbs/images/\w+_tall\.webp"', first)
+
+def test_front_page_is_light():
+    "Its images take less than a third of a megabyte"
+    used = set(re.findall(r'(?:src|srcset)="nbs/([^"]+)"', readme()))
+    assert used and sum((NBS/o).stat().st_size for o in used)<333_000
 
 # ---------------------------------------------------------------- site
 
@@ -78,10 +89,14 @@ def markdown(path):
         if c['cell_type']=='markdown': yield source(c)
         for o in c.get('outputs',()): yield ''.join(o.get('data',{}).get('text/markdown',''))
 
+def alt_of(tag):
+    "The alternative text of an <img>"
+    return (re.findall(r'\balt="([^"]*)"', tag) or [''])[0]
+
 @notebooks
 def test_every_figure_says_what_it_shows(path):
     for text in markdown(path):
-        for alt in re.findall(r'!\[(.*?)\]\(', text): assert len(alt.split())>5, f'{path.name}: {alt!r}'
+        for alt in re.findall(r'!\[(.*?)\]\(', text)+[*map(alt_of, re.findall(r'<img [^>]*>', text))]: assert len(alt.split())>5, f'{path.name}: {alt!r}'
     for c in read_nb(path)['cells']:
         if any('image/png' in o.get('data',{}) for o in c.get('outputs',())):
             alt = re.search(r'^#\|\s*fig-alt:\s*(.+)$', source(c), re.M)
@@ -93,7 +108,42 @@ def test_code_in_the_text_is_run_or_says_why_not(path):
     run = [o for o in run if re.match(r'python3 .*(nbdev_test|out\.ipynb)', o)]                       # .ci/run runs these two
     for text in markdown(path):
         for b in re.findall(r'^```(?:bash|sh|python)\n(.*?)^```', text, re.M|re.S):
-            assert b.strip() in run or b.startswith('# not run here: '), f'{path.name}: {b!r}'
+            assert b.strip() in [*run,INSTALL] or b.startswith('# not run here: '), f'{path.name}: {b!r}'
+
+@notebooks
+def test_outputs_need_no_network_and_show_something(path):
+    "HTML in an output makes Quarto load scripts from the network; nothing is left of progress bars"
+    for c in read_nb(path)['cells']:
+        for o in c.get('outputs',()):
+            assert tables.plain(json.loads(json.dumps(o)))==o, f'{path.name}: run python .ci/tables.py; {source(c)[:80]!r}'
+
+def test_the_site_needs_no_network():
+    q = quarto()['format']['html']
+    assert q['html-math-method']=='mathml'
+    assert all('theme.scss' in q['theme'][o] for o in ('light','dark'))
+    assert re.search(r'^\$web-font-path: false;', (NBS/'theme.scss').read_text(), re.M)
+    assert not re.search(r'https?://', (NBS/'styles.css').read_text()+(NBS/'theme.scss').read_text())
+
+# ---------------------------------------------------------------- the checks themselves
+
+FRAME = """<table border="1" class="dataframe"><thead><tr><th></th><th>class</th><th>F1</th></tr></thead>
+<tbody><tr><th>0</th><td>a|b</td><td>0.5</td></tr><tr><th>1</th><td>c</td><td>1.0</td></tr></tbody></table>"""
+def shown(**data): return dict(output_type='display_data', metadata={}, data={k.replace('_','/'):v for k,v in data.items()})
+
+def test_tables_become_markdown():
+    assert tables.markdown(FRAME)=='| class | F1 |\n| :-- | --: |\n| a\\|b | 0.5 |\n| c | 1.0 |'
+    assert tables.markdown('<div>none</div>') is None
+    o = tables.plain(shown(text_html=FRAME, text_plain='…'))
+    assert list(o['data'])==['text/plain','text/markdown'] and tables.plain(o)==o
+    assert tables.plain(shown(text_html='<b>x</b>', text_markdown='**x**'))['data']=={'text/markdown':'**x**'}
+
+def test_an_index_that_says_something_is_kept():
+    assert tables.markdown(FRAME.replace('<th>0</th>','<th>x</th>')).splitlines()[0]=='|  | class | F1 |'
+
+@pytest.mark.parametrize('o', [shown(text_html='<div></div>', text_plain=''), shown(text_plain='<Figure size 640x480 with 0 Axes>'),
+    shown(text_html='<div><progress value="0"></progress> 0.00% [0/10 00:00&lt;?]</div>', text_markdown='```html\n<div>…'),
+    dict(output_type='stream', name='stdout', text='\n')], ids=['empty','figure','bar','blank'])
+def test_what_shows_nothing_is_dropped(o): assert tables.plain(o) is None
 
 # ---------------------------------------------------------------- settings and notebooks
 

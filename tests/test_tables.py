@@ -161,7 +161,7 @@ def test_decimal_commas_and_quotes():
     ('', 'it is empty'), (' \n\n', 'it is empty'), ('# only\n# comments\n', 'only comments'), (LINES.replace('.png','').split('\n',1)[1], "its first line is 'g000, round', which names an image: expected a header"), (LINES.split('\n',1)[1], "its first line is 'g000.png,round', expected a header such as file,label"),
     ('file,label\ng000.png,round\ng001.png,disk,edge', "row 2 has more fields than the header's 2"), ('file,label\n"g000.png,round\ng001.png,disk', 'a quote in it is not closed'),
     (b'PK\x03\x04 cut', 'a .zip that cannot be unpacked'), (b'\x89HDF\r\n\x1a\n....', 'an HDF5 file'), (b'\xd0\xcf\x11\xe0....', r'an Excel file \(.xls\)'), (b'%PDF-1.7', 'a PDF'), (b'<!DOCTYPE html><html>', 'a web page'),
-    (b'<?xml version="1.0"?><svg>', 'XML, but no VOTable'), (b'\x80\x04\x95', 'a pickle'), (b'\x00\x01\x02\x03'*50, 'neither text nor a format'), (b'\xff\xd8\xff\xe0', 'a JPEG image'), (gzip.compress(LINES.encode())[:50], 'cannot be unpacked'),
+    (b'<?xml version="1.0"?><svg>', 'XML, but no VOTable'), (b'\x80\x04\x95', 'a pickle'), (b'\x00\x01\x02\x03'*50, 'neither text nor a known format'), (b'\xff\xd8\xff\xe0', 'a JPEG image'), (gzip.compress(LINES.encode())[:50], 'cannot be unpacked'),
     (b'version https://git-lfs.github.com/spec/v1\noid', 'git lfs pull'), (b'SIMPLE  =                    T', 'a FITS file'), (b'PAR1'+b'\x15\x04'*50+b'PAR1', 'a Parquet file that is damaged'), (b'# %ECSV 1.0\n# ---\n# datatype: [', 'format ecsv'),
     (b'<?xml version="1.0"?><VOTABLE><RESOURCE><INFO name="QUERY_STATUS" value="ERROR">no</INFO></RESOURCE></VOTABLE>', 'without a table'), (b'{"file":"a"}\n{"file":', 'line 2 is not JSON'), (b'[1,2,3]', None)])
 def test_what_is_no_table_is_refused_in_a_sentence(text, match):
@@ -346,7 +346,7 @@ def test_order_by_label_id():
 @pytest.mark.parametrize('names,expected,note', [
     (['S/1.jpg','E/2.jpg'],['S','E'],None), (['data/S/1.jpg','data/E/2.jpg'],['S','E'],'below data'), (['train/S/1.jpg','val/E/2.jpg','test/S/3.jpg'],['S','E','S'],'are not kept: make_splits'),
     (['Train/S/1.jpg','TEST/E/2.jpg'],['S','E'],'are not kept: make_splits'), (['gz/training/S/1.jpg','gz/validation/E/2.jpg'],['S','E'],'below gz/training, gz/validation'), (['train/S/1.jpg','train/E/2.jpg'],['S','E'],'train'),
-    (['S/f0/1.jpg','E/f1/2.jpg','S/f1/3.jpg'],['S','E','S'],"folders below the classes, such as S/f0, are no classes: labels='folders/2'"), (['S/train/1.jpg','E/test/2.jpg'],['S','E'],'are no classes'), (['S/1.jpg','E/2.jpg','3.jpg'],['S','E',None],'1 image lies in no folder'),
+    (['S/f0/1.jpg','E/f1/2.jpg','S/f1/3.jpg'],['S','E','S'],"folders below the classes, such as S/f0, are not classes: labels='folders/2'"), (['S/train/1.jpg','E/test/2.jpg'],['S','E'],'are not classes'), (['S/1.jpg','E/2.jpg','3.jpg'],['S','E',None],'1 image is in no class folder'),
     (['S/1.jpg','E/2.jpg','unlabelled/3.jpg'],['S','E',None],'no label'), (['train/S/1.jpg','test/E/2.jpg','unlabeled/3.jpg'],['S','E',None],'no label'), (['S/1.jpg','E/2.jpg','Unlabelled/S/3.jpg'],['S','E',None],'no label'),
     (['train/S/1.jpg','test/E/2.jpg','train/3.jpg'],['S','E',None],'no label'), (['my round/1.jpg','e\u0301/2.jpg','\xe9/3.jpg'],['my round','\xe9','\xe9'],None)])
 def test_folders(names, expected, note):
@@ -435,8 +435,8 @@ def test_out_of_range():
     with pytest.raises(ValueError, match='must be `ra` in 0 to 360 and `dec` in -90 to 90 degrees, got 400, 0'): match_positions(t, t)
 
 @pytest.mark.parametrize('t,note', [(dict(glon=[1.],glat=[2.]),'`glon` and `glat` look like positions and are not used'), (dict(l=[1.],b=[2.]),'`l` and `b`'), (dict(elon=[1.],elat=[2.]),'`elon` and `elat`'), (dict(ra=[1.],z=[2.]),'`ra` looks like half a position'),
-    (dict(RAJ2000=[1.]),'`RAJ2000` looks like half'), (dict(ra=['here'],dec=['there']),"`ra` holds 'here', which is no angle"), (dict(ra=[1.,5.],dec=[2.,6.],ra_2=[3.,7.],dec_2=[4.,8.]),'other positions are not used: `ra_2` and `dec_2`'), (dict(lon=[1.],lat=[2.]),'`lon` and `lat`'), (dict(RA=['-'],DEC=['-']),'`RA` and `DEC` hold no position'), (dict(coord=['150 2']),'`coord` looks like a position'),
-    (dict(ra=np.linspace(0,23.9,50),dec=np.zeros(50)+1),'name it ra_hours if these are hours'), (dict(ra=['x',*RA[1:]],dec=DEC),"`ra` holds 'x', which is no angle")])
+    (dict(RAJ2000=[1.]),'`RAJ2000` looks like half'), (dict(ra=['here'],dec=['there']),"`ra` holds 'here', which is not an angle"), (dict(ra=[1.,5.],dec=[2.,6.],ra_2=[3.,7.],dec_2=[4.,8.]),'other positions are not used: `ra_2` and `dec_2`'), (dict(lon=[1.],lat=[2.]),'`lon` and `lat`'), (dict(RA=['-'],DEC=['-']),'`RA` and `DEC` hold no position'), (dict(coord=['150 2']),'`coord` looks like a position'),
+    (dict(ra=np.linspace(0,23.9,50),dec=np.zeros(50)+1),'name it ra_hours if these are hours'), (dict(ra=['x',*RA[1:]],dec=DEC),"`ra` holds 'x', which is not an angle")])
 def test_what_is_not_used_is_said(t, note): assert any(note in o for o in with_positions(pd.DataFrame(t))[1])
 
 @pytest.mark.parametrize('cols', ['e_RAJ2000,e_DEJ2000','ra_err,dec_err','pmra,pmdec','ra_error,dec_error','RA_IVAR,DEC_IVAR','sigra,sigdec','fracdev_ra,x','camera,cadec','RAB1950,DEB1950'])
@@ -557,7 +557,7 @@ def test_positions_in_names(name):
 @pytest.mark.parametrize('name', ['J1000+0200','J100000-020000','SDSS J100000+020000','J1000+0200.png'])
 def test_rounded_positions_in_names_are_said(name):
     t,notes = with_positions(pd.DataFrame(dict(name=[name]*N)))
-    assert 'ra' not in t and notes==['`name` holds positions that are rounded, and they are not used: positions need two columns, `ra` and `dec`']
+    assert 'ra' not in t and notes==['`name` holds rounded positions, which are not used: positions need two columns, `ra` and `dec`']
 
 @pytest.mark.parametrize('name', ['0266-51602-0001','200101-123456','587722981736120347','g001.png','12345-6701'])
 def test_names_that_are_no_positions(name): assert with_positions(pd.DataFrame(dict(name=[name]*N)))[1]==[]

@@ -18,13 +18,13 @@ def confusion_matrix(
     targs:Tensor,   # true classes, (N,), 0 to n_classes-1
     n_classes:int   # classes of the survey
 )->Tensor:          # (n_classes,n_classes) counts, a row per true class, a column per predicted one
-    "How often each class was taken for each other"
+    "Number of images of each true class that were predicted as each class"
     from sklearn import metrics
     preds,targs = [torch.as_tensor(o).as_subclass(Tensor).cpu() for o in (preds,targs)]
     if preds.ndim==2: preds = preds.argmax(1)
     preds,targs = preds.long().flatten(),targs.long().flatten()
     if len(preds)!=len(targs):
-        raise ValueError(f"`preds` and `targs` must be of one length, got {len(preds)} and {len(targs)}")
+        raise ValueError(f"`preds` and `targs` must have the same length, got {len(preds)} and {len(targs)}")
     for name,t in (('preds',preds),('targs',targs)):
         if len(t) and not (0<=t.min() and t.max()<n_classes):
             raise ValueError(f"`{name}` must be classes 0 to {n_classes-1}, got {t.min().item()} to {t.max().item()}")
@@ -45,16 +45,16 @@ def macro_f1(
     targs:Tensor,   # true classes, (N,)
     n_classes:int   # classes of the survey
 )->float:           # in [0,1]
-    "Mean F1 over all `n_classes`, absent and never predicted ones counted as 0 (section 3.4, equation 5)"
+    "Mean F1 over all `n_classes`; absent and never predicted classes count as 0 (section 3.4, equation 5)"
     return f1_per_class(confusion_matrix(preds, targs, n_classes)).mean().item()
 
 # %% ../../nbs/base/metrics.ipynb #3b67b91b
 def macro_f1_error(
     confusion,     # confusion matrix, (n_classes,n_classes) counts
     reps:int=400,  # bootstrap repeats
-    seed:int=0     # of the repeats
+    seed:int=0     # seed of the bootstrap
 )->float:          # standard deviation of macro-F1
-    "How much macro-F1 scatters when the test images are drawn again with replacement"
+    "Scatter of macro-F1 when the test images are drawn again with replacement"
     cm = np.array(confusion)
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(cm.sum(), cm.ravel()/max(cm.sum(),1), size=reps).reshape(reps,*cm.shape)
@@ -73,8 +73,8 @@ def score_predictions(
     preds,    # predicted classes (N,) or scores (N,n_classes)
     targs,    # true classes, (N,)
     classes   # class names
-)->Evaluation:# a dict that shows itself as a table
-    "Score predictions, wherever they come from"
+)->Evaluation:# a dict, displayed as a table
+    "Score the predictions of any classifier"
     cm = confusion_matrix(preds, targs, len(classes))
     f1,n = f1_per_class(cm),int(cm.sum())
     accuracy = (cm.diagonal().sum().double()/max(n,1)).item()
@@ -84,7 +84,7 @@ def score_predictions(
 # %% ../../nbs/base/metrics.ipynb #57d92ec8
 def plot_confusion(
     ev:Evaluation,   # from score_predictions or evaluate
-    title:str='',    # '': what is drawn, and the number of images
+    title:str='',    # empty: a default title with the number of images
     ax=None          # matplotlib axes; None: new ones
 ):
     "Draw a confusion matrix, each row in per cent of its true class"
@@ -108,8 +108,8 @@ _DIGITS = b'0123456789abcdefghijklmnopqrstuvwxyz'
 def pack_classes(
     classes,      # class of each image, (N,), 0 to n_classes-1
     n_classes:int # classes of the survey, at most 1296
-)->str:           # one character per image up to 36 classes, two beyond
-    "Classes of many images as one short text"
+)->str:           # one character per image for up to 36 classes, two for more
+    "Pack the classes of many images into one short text"
     c,base = np.asarray(classes).astype(int).ravel(),len(_DIGITS)
     if not 0<n_classes<=base**2: raise ValueError(f"`n_classes` must be 1 to {base**2}, got {n_classes}")
     if c.size and not 0<=c.min()<=c.max()<n_classes:
@@ -119,17 +119,17 @@ def pack_classes(
 
 # %% ../../nbs/base/metrics.ipynb #650c9abf
 def unpack_classes(
-    text:str,     # of pack_classes
+    text:str,     # made by pack_classes
     n_classes:int # classes of the survey, as in pack_classes
-)->np.ndarray:    # (N,) int64, 0 to n_classes-1; empty where there is no text
-    "The class of each image from the text"
+)->np.ndarray:    # (N,) int64, 0 to n_classes-1; empty if the text is empty
+    "Unpack the class of each image from text of `pack_classes`"
     width = 1 if n_classes<=len(_DIGITS) else 2
     value = np.full(256, -1)
     value[np.frombuffer(_DIGITS,np.uint8)] = np.arange(len(_DIGITS))
-    if not isinstance(text,str): raise ValueError(f"`text` must be text of pack_classes, got {text!r}; read its column as str")
-    if len(text)%width: raise ValueError(f"`text` must hold two characters per image, got {len(text)}; it was cut short")
+    if not isinstance(text,str): raise ValueError(f"`text` must be a str of pack_classes, got {text!r}; read its column as str")
+    if len(text)%width: raise ValueError(f"`text` must have two characters per image, got {len(text)}; it was cut off")
     digits = value[np.frombuffer(text.encode('ascii','replace'),np.uint8)].reshape(-1,width)
     c = digits@len(_DIGITS)**np.arange(width)[::-1]
     if c.size and not 0<=digits.min()<=c.max()<n_classes:
-        raise ValueError(f"`text` must hold classes 0 to {n_classes-1}, got {text[:20]!r}; it is of another survey or damaged")
+        raise ValueError(f"`text` must contain classes 0 to {n_classes-1}, got {text[:20]!r}; it is of another survey or damaged")
     return c

@@ -12,25 +12,25 @@ from torch import Tensor
 # %% ../../nbs/base/signals.ipynb #00ead76f
 def spread(
     z:Tensor, # embeddings or features, (N,D), N at least 2
-    *targ     # what fastai passes as target; not needed
-)->Tensor:    # from 0, collapsed to a point, to about 1, in all directions alike
-    "Standard deviation of the normalised embeddings, in units of a uniform sphere's (Chen & He 2021, section 4.1)"
+    *targ     # target, passed by fastai; ignored
+)->Tensor:    # from 0, collapsed to a point, to about 1, uniform in all directions
+    "Standard deviation of the normalized embeddings, in units of a uniform sphere's (Chen & He 2021, section 4.1)"
     z = F.normalize(z.float(), dim=1)
     return z.std(0, correction=0).mean()*z.shape[1]**.5
 
 # %% ../../nbs/base/signals.ipynb #1defb951
 def alignment(
     z:Tensor, # embeddings of first then second views, (2N,D)
-    *targ     # not needed
+    *targ     # ignored
 )->Tensor:    # from 0, views of a galaxy coincide, to 4, they are opposite
-    "Mean squared distance of the two views of a galaxy on the unit sphere (Wang & Isola 2020, equation 1)"
+    "Mean squared distance between the two views of a galaxy on the unit sphere (Wang & Isola 2020, equation 1)"
     a,b = F.normalize(z.float(), dim=1).chunk(2)
     return (a-b).square().sum(1).mean()
 
 # %% ../../nbs/base/signals.ipynb #cbd7a4cb
 def uniformity(
     z:Tensor,   # embeddings of first then second views, (2N,D), N at least 2
-    *targ,      # not needed
+    *targ,      # ignored
     t:float=2.  # steepness of the potential
 )->Tensor:      # from 0, all coincide, down to about -2t, spread over the sphere
     "Log of the mean Gaussian potential between different galaxies on the unit sphere (Wang & Isola 2020, equation 2)"

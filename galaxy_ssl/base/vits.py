@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from .preprocess import PreparedEncoder
 
 # %% ../../nbs/base/vits.ipynb #5be4c349
-SIZE = 64                  # px, what an encoder of these names is made for unless another size is asked for
+SIZE = 64                  # px, default image size of an encoder with such a name
 POOLS = ('avg','token')    # see create_encoder
 
 # %% ../../nbs/base/vits.ipynb #38fea02c
 def parse_vit(
-    arch    # an architecture, such as vit_tiny_patch8
-)->tuple|None: # timm's name for this width, and the patch, px; None: not one of these names
+    arch    # architecture, such as vit_tiny_patch8
+)->tuple|None: # timm's name for this width, and the patch size, px; None: not such a name
     "Read the short name of a vision transformer"
     m = re.fullmatch(r'vit_(tiny|small|base)_patch([1-9]\d*)', str(arch))
     return m and (f'vit_{m[1]}_patch16_224', int(m[2]))
@@ -26,10 +26,10 @@ def parse_vit(
 # %% ../../nbs/base/vits.ipynb #d4cee071
 def check_patches(
     size,     # side of the images, or their height and width, px
-    patch:int,# px
+    patch:int,# side of a patch, px
     name:str  # of the architecture, for the error
 ):
-    "An error in one sentence if images cannot be cut into patches"
+    "Raise a ValueError if images cannot be cut into patches"
     hw = (size,size) if isinstance(size,int) else tuple(size)
     if min(hw)>=patch and not any(o%patch for o in hw): return
     less,this = max(patch, hw[0]//patch*patch),'×'.join(map(str, hw[::-1]))
@@ -40,9 +40,9 @@ def check_patches(
 def timm_vit(
     arch:str,       # an architecture
     size:int|None,  # side of the images, px; None: SIZE
-    args:dict|None  # further arguments of timm's model
+    args:dict|None  # more arguments of timm's model
 )->tuple:           # timm's architecture, the size, and all arguments
-    "How timm makes a vision transformer of a short name; other names stay as they are"
+    "timm's name and arguments for the short name of a vision transformer; other names are returned unchanged"
     known = parse_vit(arch)
     if known is None: return arch,size,args
     name,patch = known
@@ -54,7 +54,7 @@ def timm_vit(
 def patch_network(
     encoder:nn.Module # made by create_encoder
 )->nn.Module|None:    # the network with .patch_embed and .blocks; None: it has no patches
-    "The vision transformer in an encoder"
+    "The vision transformer inside an encoder"
     net = encoder.net if isinstance(encoder, PreparedEncoder) else encoder
     return net if all(hasattr(net,o) for o in ('patch_embed','blocks','num_prefix_tokens','pos_embed')) else None
 
@@ -62,7 +62,7 @@ def patch_network(
 def is_patch_encoder(
     encoder:nn.Module # made by create_encoder
 )->bool:
-    "Does an encoder see an image as a row of patches?"
+    "Does an encoder cut images into patches?"
     return patch_network(encoder) is not None
 
 # %% ../../nbs/base/vits.ipynb #0c8f085a
@@ -79,10 +79,10 @@ def patch_size(
 # %% ../../nbs/base/vits.ipynb #9930a246
 def with_pool(
     arch,           # an architecture
-    args:dict|None, # further arguments of timm's model
-    pool            # see create_encoder; None: not given
-)->dict|None:       # the arguments, with the pooling that was chosen or is the default
-    "Arguments of timm's model that say how tokens become features"
+    args:dict|None, # more arguments of timm's model
+    pool            # see create_encoder; None: the default
+)->dict|None:       # the arguments, including the pooling
+    "Arguments of timm's model with the pooling of tokens into features"
     if pool is not None and pool not in POOLS:
         raise ValueError(f"`pool` must be one of {', '.join(POOLS)}, the mean over the patches or the class token, "
                          f"got '{pool}'")
@@ -95,7 +95,7 @@ def with_pool(
 def sincos_positions(
     hw:tuple,     # rows and columns of patches
     width:int,    # numbers per position, a multiple of 4
-    device='cpu'  # where they are made
+    device='cpu'  # device of the result
 )->Tensor:        # (rows*columns,width) float32
     "Positions of patches as sines and cosines: the row in the first half, the column in the second"
     freq = 1e4**-(torch.arange(width//4, device=device)/(width//4))
@@ -106,14 +106,14 @@ def sincos_positions(
     return torch.cat([r[:,None].expand(-1,hw[1],-1), c[None].expand(hw[0],-1,-1)], 2).flatten(0,1)
 
 # %% ../../nbs/base/vits.ipynb #cb266315
-GAIN = 10  # by how much the first weights are larger than timm's
+GAIN = 10  # factor between the initial patch weights and timm's
 
 # %% ../../nbs/base/vits.ipynb #a866ecf0
 @torch.no_grad()
 def start_tokens(
     net:nn.Module # a vision transformer without trained weights
 ):
-    "Start positions as sines and cosines, and patches of galaxies at the same scale"
+    "Initialize positions as sines and cosines, and scale the weights of patches to match"
     prefix = 0 if net.no_embed_class else net.num_prefix_tokens
     if net.pos_embed is not None and net.embed_dim%4==0:
         net.pos_embed[:,:prefix].zero_()

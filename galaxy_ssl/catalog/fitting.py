@@ -38,7 +38,7 @@ def full_recipe(
     if mode=='finetune': r |= {k:v for k,v in best['finetune'].items() if k!='stop'}|dict(folds=3, autocast=None)
     bad = [str(k) for k in changes or {} if k not in r]
     if bad: raise ValueError(f"`recipe` of mode '{mode}' has the settings {', '.join(r)}, got '{', '.join(bad)}'")
-    if changes and 'epochs' in changes and 'steps' not in changes: r['steps'] = None # epochs that are asked for are meant
+    if changes and 'epochs' in changes and 'steps' not in changes: r['steps'] = None # requested epochs take precedence
     return _checked(r|(changes or {}))
 
 # %% ../../nbs/catalog/fitting.ipynb #ad07f79c
@@ -46,7 +46,7 @@ def _checked(r):
     "A recipe, or an error that names what is wrong"
     for k,lo in (('stages',1),('folds',2),('pool',0)): check_int(r[k], k, lo)
     if r['C']!='cv' and not (isinstance(r['C'],(int,float)) and r['C']>0): raise ValueError(f"`C` must be 'cv' or above 0, got {r['C']!r}")
-    if not 0<check_share(r['coverage'],'coverage')<1: raise ValueError(f"`coverage` must lie between 0 and 1, got {r['coverage']}")
+    if not 0<check_share(r['coverage'],'coverage')<1: raise ValueError(f"`coverage` must be between 0 and 1, got {r['coverage']}")
     if r['cover'] not in COVER: raise ValueError(f"`cover` must be one of {', '.join(COVER)}, got {r['cover']!r}")
     if not r['shares']>=0: raise ValueError(f"`shares` must be at least 0, got {r['shares']}")
     return r
@@ -56,7 +56,7 @@ def check_budget(
     labels,  # numbers of the classes, (N,), -1 = no label
     classes  # class names in label order
 ):
-    "An error in one sentence where a classifier cannot be fitted to these labels"
+    "Raise an error where a classifier cannot be fitted to these labels"
     n = np.bincount(np.asarray(labels)[np.asarray(labels)>=0], minlength=len(classes))
     named = [str(c) for c,k in zip(classes, n) if k]
     if len(named)<2:
@@ -72,7 +72,7 @@ def _log_scores(head, x): # features (N,D) -> (N,n_classes) float64
     return nn.functional.linear(x.double(), head.weight.double(), head.bias.double()).log_softmax(1).detach()
 
 def _shift(tau, n_classes, labels, pool):
-    "What the shares of the classes add to the log scores of a classifier that holds all for equally common"
+    "What the shares of the classes add to the log scores of a classifier that assumes equal shares"
     if pool is None: adjust = shares_adjustment(None, tau, np.bincount(labels, minlength=n_classes))
     else: adjust = shares_adjustment(pool.exp(), tau)
     return tau*adjust.log_prior.double()
@@ -97,16 +97,16 @@ def fit_head(
 def train_network(
     survey:Survey,      # labelled and unlabelled images
     idx,                # numbers of the labelled images to train on
-    encoder:nn.Module,  # where training starts; it is left alone
+    encoder:nn.Module,  # where training starts; not changed
     recipe:dict,        # of mode finetune, from full_recipe
     pseudo=None,        # numbers of unlabelled images, their probabilities (M,n_classes); None: none
-    seed:int=0,         # of the head, the batches and the augmentations
-    label:str=''        # what the status line says; '' shows none
+    seed:int=0,         # random seed of the head, the batches and the augmentations
+    label:str=''        # text of the status line; '' shows none
 )->Network:             # averages probabilities over orientations
     "Train an encoder, and a head for it, on labelled images"
     set_seed(seed, reproducible=True)
     aug = make_pipeline(recipe['augment'], size=survey.images.shape[1], p=1.) if recipe['augment'] else None
-    dls = survey_dls(survey, idx, idx[:1], bs=min(recipe['bs'],len(idx)), valid_bs=256, augment=aug) # nobody reads the score
+    dls = survey_dls(survey, idx, idx[:1], bs=min(recipe['bs'],len(idx)), valid_bs=256, augment=aug) # the score is not used
     cbs = [ValidateLast(), TrimMemory()]
     if recipe['average']: cbs.insert(0, WeightAverage(recipe['average']))
     if pseudo is not None:
@@ -119,7 +119,7 @@ def train_network(
 
 # %% ../../nbs/catalog/fitting.ipynb #0afad30c
 def _pseudo(looked, labels, n_classes, recipe, pool):
-    "Unlabelled images and their probabilities by a linear classifier on these labels, as a study has them"
+    "Unlabelled images and their probabilities by a linear classifier on these labels, as in a study"
     if not recipe.get('pseudo') or not len(pool): return None
     x,u = looked
     C = choose_penalty(x, labels, n_classes) if recipe['C']=='cv' else recipe['C']
@@ -132,10 +132,10 @@ def fit_network(
     survey:Survey,     # labelled and unlabelled images
     idx,               # numbers of the labelled images, (N,)
     pool,              # numbers of unlabelled images, (M,)
-    encoder:nn.Module, # where training starts; it is left alone
+    encoder:nn.Module, # where training starts; not changed
     looked:tuple,      # features by the encoder of the images idx and pool, see Network, for the pseudo-labels
     recipe:dict,       # of mode finetune, from full_recipe
-    seed:int=0         # of all that is random
+    seed:int=0         # random seed
 )->tuple:              # Network, Calibration
     "Fine-tune an encoder, and calibrate it by the scores of networks that were trained on parts of the labels"
     y,n = torch.from_numpy(survey.labels[idx]).long(),len(survey.classes)
@@ -143,7 +143,7 @@ def fit_network(
         return train_network(survey, idx[i], encoder, recipe, _pseudo((looked[0][i],looked[1]), y[i], n, recipe, pool), seed, label)
     def scores(net, i): return torch.from_numpy(run_fixed(fast_copy(net, survey.images.shape[1]), survey.images[i])[0]).double().clamp(min=1e-12).log()
     own = torch.bincount(y, minlength=n).double()
-    balanced = lambda z: (z-(own*n/own.sum()).log()).log_softmax(1)     # its labels taught it how common the classes are
+    balanced = lambda z: (z-(own*n/own.sum()).log()).log_softmax(1)     # without the shares of its own labels
     parts = iter(range(1, 100))
     held = cross_scores(lambda a,b: balanced(scores(fit(a, f'to calibrate, fold {next(parts)}'), idx[b])), y, recipe['folds'])
     net = fit(np.arange(len(idx)), 'fine-tuning')

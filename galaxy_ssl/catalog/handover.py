@@ -35,12 +35,12 @@ def choose_run(
         have = '; '.join(f"{r['method']} {r['mode']} n={r['n']} seed {r['seed']}" for r in rows[:4]) or 'none with labels: run it first'
         raise ValueError(f"the study has no row of {', '.join(f'{k}={v}' for k,v in named.items()) or 'a trained classifier'}; it has {have}")
     r = max(found, key=lambda o: o['macro_f1'])
-    how = 'named' if len(found)==1 else f'the best of {len(found)} rows by macro-F1 on the test split, which is no test of it any more'
+    how = 'named' if len(found)==1 else f'the best of {len(found)} rows by macro-F1 on the test split, which is therefore no longer a test of it'
     return Run(*(r[k] for k in Run._fields)),r,how
 
 # %% ../../nbs/catalog/handover.ipynb #834dc7a6
 class PartClassifiers(Classifiers):
-    "The classifiers of a study with a part of a budget, and the learner of the last run"
+    "The classifiers of a study, trained on a part of a budget; keeps the learner of the last run"
     def __init__(self,
         classifiers:Classifiers, # of the study, whose features are used
         whole,                   # numbers of the images of the budget
@@ -68,7 +68,7 @@ def _logistic(cls, run, idx):
     return fit_logistic(x, y, n, choose_penalty(x, y, n) if C=='cv' else C).requires_grad_(False)
 
 def _folded(model)->nn.Linear: # Classifier with a frozen encoder
-    "A head that standardises features by itself"
+    "A head that includes the standardization of features"
     head,norm = model.head,model.norm
     out = nn.Linear(head.in_features, head.out_features).requires_grad_(False)
     out.weight.copy_(head.weight/norm.std)
@@ -118,7 +118,7 @@ def run_calibration(
     idx = np.unique(whole)
     y,n = own.survey.labels,len(own.survey.classes)
     idx = idx[np.bincount(y[idx], minlength=n)[y[idx]]>1]             # of classes with two labels and more
-    if not len(idx): raise ValueError("a budget of one label of each class cannot be calibrated; hand over a run with a larger `n`")
+    if not len(idx): raise ValueError("a budget of one label per class cannot be calibrated; hand over a run with a larger `n`")
     held = _held_scores(study, run, whole, idx, folds or (5 if run.mode=='linear' else 3))
     pool = np.sort(cls.unlabelled(run)[:1000 if run.mode=='linear' else 500]) if run.n else []
     z = _log(trained.scores(own.name, pool)) if len(pool) else None
@@ -127,10 +127,10 @@ def run_calibration(
 
 # %% ../../nbs/catalog/handover.ipynb #6808238b
 class HandedOver(NamedTuple):
-    "What a classifier is made of"
+    "The parts of a classifier"
     network:Network         # calibrated
     calibration:Calibration # of the network
-    made:dict        # where it is from
+    made:dict        # how it was made
     settings:dict    # encoder, mode, size, recipe and seed of a GalaxyClassifier
 
 def hand_over(

@@ -39,12 +39,12 @@ def _clusters(feats, seed):
 
 # %% ../../nbs/catalog/nearest.ipynb #4d621e94
 class NearestIndex:
-    "Features to search by cosine: all of them where they are few, the clusters next to a query where they are many"
+    "Features to search by cosine similarity: all of them if they are few, else clusters near a query"
     def __init__(self,
         feats,           # features, (N,D); a memory map is read in parts
         exact:bool=None, # compare a query with all of them? None: up to 100,000
         made_with='',    # digest of the encoder that the features are of, see encoder_digest
-        seed:int=0       # of the galaxies that clusters are found in
+        seed:int=0       # random seed of the galaxies that define the clusters
     ):
         if getattr(feats,'ndim',0)!=2 or not len(feats):
             raise ValueError(f"`feats` must be features, (N,D), got shape {np.shape(feats)}")
@@ -59,11 +59,11 @@ class NearestIndex:
 # %% ../../nbs/catalog/nearest.ipynb #c0bb58e0
 @patch
 def search(self:NearestIndex,
-    queries,       # features to find similar ones of, (Q,D)
+    queries,       # features of the galaxies to compare with, (Q,D)
     k:int=10,      # how many to find, 1 to N
-    probes:int=16  # clusters to look into
+    probes:int=16  # clusters to search
 )->tuple:          # their numbers (Q,k), most similar first, and cosines (Q,k)
-    "The galaxies most similar to others"
+    "Find the galaxies most similar to others"
     q = _unit(np.atleast_2d(queries))
     if q.shape[1]!=self.dim:
         raise ValueError(f"the index holds {self.dim} features of each galaxy, and the query has {q.shape[1]}; "
@@ -91,9 +91,9 @@ def vector(self:NearestIndex,
 # %% ../../nbs/catalog/nearest.ipynb #9821bc71
 @patch
 def save(self:NearestIndex,
-    path # where to, without a suffix: .npy (exact) or .faiss, and a .json, are added; folders are made
+    path # without a suffix: .npy (exact) or .faiss, and a .json, are added; folders are made
 )->Path: # the file of features
-    "Keep the index"
+    "Save the index"
     path = Path(path)
     path = path.with_name(path.name+('.npy' if self.faiss is None else '.faiss'))
     with atomic_path(path) as tmp:
@@ -114,10 +114,10 @@ def _read_index(path):
 def load(cls:NearestIndex,
     path # what save returned
 )->NearestIndex:
-    "Open an index that was kept"
+    "Load a saved index"
     path,self = Path(path),cls.__new__(cls)
     for o in (path,Path(f'{path}.json')):
-        if not o.is_file(): raise FileNotFoundError(f"no index at {path}: {o.name} is missing, `save` writes both")
+        if not o.is_file(): raise FileNotFoundError(f"no index at {path}: {o.name} is missing; `save` writes both")
     try:
         about,held = json.loads(Path(f'{path}.json').read_text()),_read_index(path)
         if about['format']!=1: raise ValueError(f"its format is {about['format']!r}")
@@ -127,7 +127,7 @@ def load(cls:NearestIndex,
     except (ValueError,RuntimeError,KeyError,TypeError) as e:
         why = str(e).splitlines()[0]
         what = f"{path} is not an index that this version of galaxy_ssl can read"
-        raise ValueError(f"{what} ({why}); make it anew") from None
+        raise ValueError(f"{what} ({why}); rebuild it") from None
     self.unit,self.faiss = (held,None) if path.suffix=='.npy' else (None,held)
     return self
 
@@ -139,7 +139,7 @@ def _number(survey, image):
     return next((i for i,o in enumerate(survey.ids) if str(o)==str(image)), None)
 
 def _pixels(survey, image)->np.ndarray: # (H,W,3)
-    "An image from elsewhere, as those of the survey were made"
+    "An image from elsewhere, prepared like those of the survey"
     reading = survey.made.get('reading')
     if isinstance(image, (str,Path)) and reading: return survey_of_files([image], reading).images[0]
     return given_image(image, survey.images.shape[1:3], 'the image')
@@ -156,11 +156,11 @@ def _look(encoder, images)->np.ndarray: # (K,D)
 def _check_index(index, survey, encoder):
     "Refuse an index of another survey or another encoder"
     if survey is not None and len(index)!=len(survey):
-        raise ValueError(f"`index` is of {len(index):,} galaxies, and {survey.name} has {len(survey):,}; make it anew")
+        raise ValueError(f"`index` is of {len(index):,} galaxies, and {survey.name} has {len(survey):,}; rebuild it")
     enc = None if encoder is None else as_encoder(encoder)
     if index.made_with and hasattr(enc,'config') and encoder_digest(enc)!=index.made_with:
         raise ValueError(f"`index` was made with the encoder {index.made_with}, got {encoder_digest(enc)}; "
-                         "make it anew")
+                         "rebuild it")
 
 # %% ../../nbs/catalog/nearest.ipynb #23ade2c1
 def nearest(
@@ -168,7 +168,7 @@ def nearest(
     encoder,      # see as_encoder; None where feats are given and image is a number
     image,        # number or file name of a galaxy of the survey; or an image from elsewhere: file, (H,W,3), PIL
     k:int=10,     # galaxies to find, at least 1
-    feats=None,   # features of the survey, where they were computed before, (N,D)
+    feats=None,   # features of the survey, computed before, (N,D)
     index=None    # a NearestIndex of the survey; None: all features are compared
 )->Choice:        # the most similar one first
     "The galaxies of a survey that look most like an image"

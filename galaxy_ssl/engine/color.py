@@ -11,7 +11,7 @@ from torch import Tensor
 from .geometry import to_device
 
 # %% ../../nbs/engine/color.ipynb #a41334d1
-LUMA = (.2989,.587,.114) # weights of red, green and blue in the luminance, as torchvision has them
+LUMA = (.2989,.587,.114) # weights of red, green and blue in the luminance, as in torchvision
 BRIGHTNESS,CONTRAST,SATURATION,HUE,NOTHING = 0,1,2,3,-1
 
 # %% ../../nbs/engine/color.ipynb #b4950090
@@ -34,9 +34,9 @@ def _matrices(a, b, g):
 def compose_color(
     kinds,    # (N,K) int: brightness 0, contrast 1, saturation 2, hue 3, nothing -1; one step after the other
     values,   # (N,K) factors, or turns of the hue
-    scale=1.  # (N,) or one: what the pixels are to be multiplied with before
+    scale=1.  # (N,) or one: factor by which the pixels are multiplied first
 )->list:      # per image a list of (matrix (3,4), κ, clip to [0,1] after it?), or for hue a matrix (3,4) of HSV
-    "Color steps of many images, as few matrices as can be"
+    "Compose color steps of many images into as few matrices as possible"
     n,out = len(kinds),[[] for _ in kinds]
     abgk = np.zeros((4,n))
     abgk[0] = scale
@@ -68,9 +68,9 @@ def clip01(
 # %% ../../nbs/engine/color.ipynb #a78298ba
 def color_cv(
     a, # one image, float32 (H,W,3), changed in place
-    op # matrix or hue, one of those that compose_color lists
+    op # one operation of compose_color, a matrix or a hue
 ):
-    "Carry out one color operation"
+    "Apply one color operation"
     if not isinstance(op, tuple):
         cv2.cvtColor(a, cv2.COLOR_RGB2HSV, a)
         return cv2.cvtColor(cv2.transform(a, op, a), cv2.COLOR_HSV2RGB, a)
@@ -100,7 +100,7 @@ def _shift_hue(
     x:Tensor,     # images (N,3,H,W) in [0,1]
     shift:Tensor  # turns of the color circle, (N,)
 )->Tensor:
-    "Turn the hue and keep saturation and value"
+    "Shift the hue and keep saturation and value"
     top,low = x.amax(1),x.amin(1)
     h = torch.addcmul(_hue(x, low, top), shift[:,None,None], torch.full_like(shift[:1,None,None], 6.))
     h.sub_((h/6).floor_(), alpha=6)
@@ -109,11 +109,11 @@ def _shift_hue(
 
 # %% ../../nbs/engine/color.ipynb #fefe8933
 def color(
-    x:Tensor, # images, float (N,3,H,W) in [0,1]; left as they are
+    x:Tensor, # images, float (N,3,H,W) in [0,1]; not changed
     kinds,    # (N,K) int: brightness 0, contrast 1, saturation 2, hue 3, nothing -1; one step after the other
     values    # (N,K) factors, or turns of the hue
 )->Tensor:    # new images
-    "Carry out color steps on any device"
+    "Apply color steps on any device"
     ops = compose_color(np.asarray(kinds), np.asarray(values, float))
     n,y = len(x),x.reshape(len(x),3,-1)
     for r in range(max(map(len, ops))):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 # %% ../../nbs/engine/geometry.ipynb #09a6faba
 class Geometry:
-    "Moves of the pixels of `n` images, composed: where in the source each pixel of the result lies"
+    "Composed moves of the pixels of `n` images: the position in the source of each pixel of the result"
     def __init__(self,
         n:int,         # images
         size_hw:tuple  # their height and width in pixels
@@ -30,7 +30,7 @@ class Geometry:
 # %% ../../nbs/engine/geometry.ipynb #ffd128b0
 @patch
 def _then(self:Geometry, A, hw):
-    "`A` (n,2,3) takes pixels of the new result to pixels of the old one"
+    "Add a move `A` (n,2,3), from pixels of the new result to pixels of the old one"
     def compose(M): return np.concatenate([M[:,:,:2]@A[:,:,:2], M[:,:,:2]@A[:,:,2:]+M[:,:,2:]], 2)
     self.M,self.hw = compose(self.M),tuple(hw)
     self.frames = [(compose(m),*o) for m,*o in self.frames]
@@ -48,7 +48,7 @@ def _scale_shift(sx, ox, sy, oy):
 def crop(self:Geometry,
     idx,       # images to crop; the others are resized as a whole
     box,       # (len(idx),4): top, left, height and width in pixels of the present result
-    hw:tuple   # height and width of the new one
+    hw:tuple   # height and width of the new result
 ):
     "Cut a box and resize it"
     (h,w),(nh,nw) = self.hw,hw
@@ -64,10 +64,10 @@ def crop(self:Geometry,
 # %% ../../nbs/engine/geometry.ipynb #398ac706
 @patch
 def flip(self:Geometry,
-    idx,  # images concerned
+    idx,  # images to mirror
     flip  # (len(idx),2) bool: up-down, left-right
 ):
-    "Mirror"
+    "Mirror up-down, left-right or both"
     (h,w),f = self.hw,np.zeros((self.n,2), bool)
     f[idx] = flip
     ud,lr = f.T
@@ -76,7 +76,7 @@ def flip(self:Geometry,
 # %% ../../nbs/engine/geometry.ipynb #0148bd91
 @patch
 def rotate(self:Geometry,
-    idx,   # images concerned
+    idx,   # images to rotate
     angle  # (len(idx),) degrees, counter-clockwise
 ):
     "Rotate about the center, black outside"
@@ -148,7 +148,7 @@ def shrink_var(
 def gaussian_kernels(
     var  # variances (n,), px²
 ):       # weights (n,2r+1), float32, r the same for all
-    "Gaussians on pixels; three weights have exactly the variance of one that is narrower than its sampling"
+    "Gaussian kernels on pixels; three weights with the exact variance where a Gaussian is narrower than its sampling"
     r = max(1, math.ceil(3*math.sqrt(max(var))))
     t,v = np.arange(-r, r+1),np.asarray(var, float)[:,None]
     wide = np.exp(-t**2/(2*np.maximum(v,.1)))
@@ -168,7 +168,7 @@ def _neighbours(n:int, k:int, mirror:bool):
 def blur(
     x:Tensor,   # images, float (N,C,H,W)
     kernels,    # (N,K) weights, the same along both axes; K odd and K//2 less than H and W
-    mirror=True # what lies beyond the border: the mirrored image, else its last pixel
+    mirror=True # beyond the border: the mirrored image, else its last pixel
 )->Tensor:      # the same shape
     "Blur each image with its own kernel"
     k = to_device(kernels, x)
@@ -194,13 +194,13 @@ def frame_light(
     frame:tuple,      # height and width of the frame
     nearest:bool=False# instead of bilinear
 )->Tensor:            # (n,*hw)
-    "1 where a pixel lies within a frame, 0 outside"
+    "Share of its light that each pixel keeps: 1 within a frame, 0 outside"
     (x,y),(h,w) = _places(M, hw),frame
     return _ramp(x, 0, w, nearest)*_ramp(y, 0, h, nearest)
 
 # %% ../../nbs/engine/geometry.ipynb #c3f44135
 def _turned(x:Tensor, geo:Geometry)->Tensor:
-    "Interpolate `x` at the places of the maps, where all images are turned: black outside the box and the frames"
+    "Interpolate `x`, of which all images are rotated, at the positions of the maps; black outside the box and frames"
     (h,w),near = x.shape[-2:],geo.nearest
     px,py = _places(to_device(geo.M, x), geo.hw)
     l,t,r,b = to_device(geo.whole_box(), x)[...,None,None].unbind(1)
@@ -216,9 +216,9 @@ def _turned(x:Tensor, geo:Geometry)->Tensor:
 # %% ../../nbs/engine/geometry.ipynb #1333c06c
 def resample(
     x:Tensor,    # images, float (n,C,H,W)
-    geo:Geometry # what is done to them
+    geo:Geometry # composed moves of their pixels
 )->Tensor:       # (n,C,*geo.hw)
-    "Carry out a geometry on any device: torchvision's antialiased resize where upright, else `grid_sample`"
+    "Apply a geometry on any device: torchvision's antialiased resize for upright images, else `grid_sample`"
     turn = geo.turned
     if not turn.any():
         M,box = to_device(geo.M, x),to_device(geo.whole_box(), x)

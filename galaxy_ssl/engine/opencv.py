@@ -24,18 +24,18 @@ def _quantiles(mean:float=0., std:float=1.):
 def normal(
     rng,      # NumPy bit generator
     hw:tuple, # height and width
-    mean:float=0., # of the distribution
-    std:float=1.   # of the distribution, 0 or more
+    mean:float=0., # mean of the distribution
+    std:float=1.   # standard deviation, 0 or more
 ):            # (h,w,3) float32
     "Normal random numbers for one image"
     n,table = hw[0]*hw[1]*3,_quantiles(mean, std)
     idx = rng.random_raw((n+3)//4).view(np.uint16)[:n].reshape(*hw, 3)
     try: return cv2.LUT(idx, table)
-    except cv2.error: return table.take(idx) # OpenCV 4 has tables of 256 only
+    except cv2.error: return table.take(idx) # OpenCV 4 only takes tables of 256
 
 # %% ../../nbs/engine/opencv.ipynb #2f69dd72
 def _sampled(a, sample, wh, kernels, flip=None):
-    "An image smoothed, sampled, brought to `wh` by a mean of two or four where sampled twice as fine, and mirrored"
+    "Smooth, sample and mirror an image; average two or four samples per pixel where sampled twice as finely"
     if kernels: a = cv2.sepFilter2D(a, -1, *kernels, borderType=cv2.BORDER_REPLICATE)
     y = sample(a)
     if y.shape[1::-1]!=wh: y = cv2.resize(y, wh, interpolation=cv2.INTER_LINEAR)
@@ -43,14 +43,14 @@ def _sampled(a, sample, wh, kernels, flip=None):
 
 # %% ../../nbs/engine/opencv.ipynb #c79f85ed
 def _finer(M, part, fine):
-    "The maps (n,2,3) of results `fine` (n,2) times as fine, from sources cut to `part` (n,4)"
+    "Maps (n,2,3) for results that are `fine` (n,2) times as fine, from sources cut to `part` (n,4)"
     off = .5/fine-.5
     at = M[:,:,2]-part[:,:2] + M[:,:,0]*off[:,:1] + M[:,:,1]*off[:,1:]
     return np.concatenate([M[:,:,:2]/fine[:,None], at[...,None]], 2)
 
 # %% ../../nbs/engine/opencv.ipynb #53388ed7
 def _fade(geo, i, f):
-    "A function of image `i`: `f`, then black outside the frames of later rotations"
+    "A function that applies `f` to image `i`, and makes it black outside the frames of later rotations"
     def g(a, rng=None):
         a = f(a)
         for m,frame,on in geo.frames:
@@ -67,7 +67,7 @@ _SMOOTH = 1.6 # above which a Gaussian is closer still
 def moves(
     geo:Geometry # moves of N images
 )->list: # for each image None or (box of whole pixels: left, top, right, bottom; function of the pixels within)
-    "How OpenCV carries out a geometry, image by image"
+    "How OpenCV applies a geometry, image by image"
     M,part,upright = geo.M.round(9),geo.whole_box().astype(int),~geo.turned
     s = M[:,[0,1],[0,1]]                                       # scale along x and y
     same = upright&(M==np.eye(3)[:2]).all((1,2))&(geo.hw==geo.hw_in)
@@ -92,23 +92,23 @@ def moves(
 
 # %% ../../nbs/engine/opencv.ipynb #5919e3f8
 class Stage:
-    "One thing that happens to a batch of images"
+    "One step of a plan for a batch of images"
     def __init__(self,
         move:Geometry=None, # moves of pixels
         color:tuple=None,   # kinds and values, each (N,K), see color
-        batch=None,         # a function of the batch (N,3,H,W), or
-        per_image=None,     # gives a list: per image None, or a function of it (H,W,3) and of a bit generator
-        local:bool=False    # does per_image treat every pixel by itself?
+        batch=None,         # function of a batch (N,3,H,W), for torch
+        per_image=None,     # returns a list: per image None, or a function of it (H,W,3) and of a bit generator
+        local:bool=False    # does per_image change each pixel independently of the others?
     ):
         self.move,self.color = move,color
         self.batch,self.per_image,self.local = batch,per_image,local
 
 # %% ../../nbs/engine/opencv.ipynb #e5bc63b4
 def run_torch(
-    x:Tensor,   # images, float32 (N,3,H,W) in [0,1]; left as they are
+    x:Tensor,   # images, float32 (N,3,H,W) in [0,1]; not changed
     stages:list # of Stage
 )->Tensor:      # new images
-    "Carry out a plan on any device, the whole batch at once"
+    "Apply a plan on any device, the whole batch at once"
     for s in stages:
         if s.move is not None: x = resample(x, s.move)
         elif s.color is not None: x = color(x, *s.color)
@@ -121,9 +121,9 @@ def image_steps(
     n:int,         # images
     raw:bool=False # are they bytes, still to be divided by 255?
 )->tuple: # two lists, per image: the box that is read (None: all); functions of it and a bit generator, in order
-    "A plan, image by image"
+    "The steps of a plan for each image"
     parts,todo,raw = [None]*n,[[] for _ in range(n)],np.full(n, raw)
-    local = True # has every pixel been treated by itself so far, and none moved?
+    local = True # has each pixel changed independently so far, and none moved?
     def divide(now):
         for i in np.flatnonzero(raw&now): todo[i].append(lambda a, rng: np.multiply(a, np.float32(1/255), out=a))
         raw[now] = False
@@ -168,7 +168,7 @@ def _read(
 
 # %% ../../nbs/engine/opencv.ipynb #1e9bcc65
 class _Memory:
-    "Blocks of memory for results; one that no tensor holds any more is used again"
+    "Blocks of memory for results, reused when no tensor holds them"
     def __init__(self):
         self.lock,self.blocks = threading.Lock(),[np.empty(1, np.float32)]
         self.free = [sys.getrefcount(o) for o in self.blocks][0]  # references to a block that no tensor holds
@@ -188,7 +188,7 @@ def new_images(
     n:int,    # images
     hw:tuple  # their height and width
 )->Tensor:
-    "An uninitialised batch, float32 (n,3,*hw) in `channels_last` layout, in memory that was used before where possible"
+    "An uninitialized batch, float32 (n,3,*hw) in `channels_last` layout, in reused memory where possible"
     return _memory(os.getpid()).tensor(n*hw[0]*hw[1]*3).view(n, *hw, 3).permute(0,3,1,2)
 
 # %% ../../nbs/engine/opencv.ipynb #763e17c9
@@ -199,7 +199,7 @@ def _pool(
 
 # %% ../../nbs/engine/opencv.ipynb #1f51f667
 class _ShortTurns:
-    "Within: Python's threads take turns every 0.1 ms, and OpenCV starts none of its own"
+    "Within a `with` block, Python switches threads every 0.1 ms and OpenCV has one thread"
     def __init__(self): self.lock,self.depth = threading.Lock(),0
     def __enter__(self):
         with self.lock:
@@ -220,12 +220,12 @@ def _short_turns(pid): return _ShortTurns()
 
 # %% ../../nbs/engine/opencv.ipynb #0a2b761e
 def run_opencv(
-    x:Tensor,     # images, uint8 or float32 (N,3,H,W) on the CPU, any strides; left as they are
+    x:Tensor,     # images, uint8 or float32 (N,3,H,W) on the CPU, any strides; not changed
     stages:list,  # of Stage
-    seed:int=0,   # of the noise
+    seed:int=0,   # seed of the noise
     out:Tensor=None # float32 (N,3,h,w) in channels_last layout to write to; None: new
 )->Tensor:        # out
-    "Carry out a plan on the CPU, image by image"
+    "Apply a plan on the CPU, image by image"
     n,hw = len(x),next((s.move.hw for s in reversed(stages) if s.move is not None), tuple(x.shape[2:]))
     planes = x.stride(1)!=1
     src = (x if planes else x.permute(0,2,3,1)).numpy()

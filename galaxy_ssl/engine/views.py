@@ -16,29 +16,29 @@ from .opencv import Stage, new_images, normal, run_opencv, run_torch
 
 # %% ../../nbs/engine/views.ipynb #af55164b
 class Augmentation:
-    "A random change to images, in two halves: `draw` the parameters, `apply` them"
-    name = 'augmentation' # what it is called
-    resizes = False       # has it a target size?
+    "A random change to images, in two parts: `draw` the parameters, `apply` them"
+    name = 'augmentation' # its name in pipelines
+    resizes = False       # does it have a target size?
     noisy = False         # does it need z, standard normal noise?
-    local = False         # is every pixel treated by itself?
+    local = False         # does each pixel change independently of the others?
     def draw(self,
         n:int,          # number of images to draw for
         size_hw:tuple,  # their height and width in pixels
-        generator=None  # torch generator on the CPU; None = torch's global one
+        generator=None  # torch generator on the CPU; None: torch's global one
     )->dict:            # parameter name → tensor with n rows
         "Random parameters for `n` images"
         raise NotImplementedError(f"{type(self).__name__} has no `draw`")
     def apply(self,
-        x:Tensor,    # images, float (N,3,H,W) in [0,1]; left as they are
+        x:Tensor,    # images, float (N,3,H,W) in [0,1]; not changed
         params:dict  # drawn, N rows, on the CPU
     )->Tensor:       # new images
-        "The images that these parameters give"
+        "Images changed by these parameters"
         raise NotImplementedError(f"{type(self).__name__} has no `apply`")
     def out_size(self, size_hw):
-        "Height and width that images of `size_hw` come out with"
+        "Height and width of the result for images of `size_hw`"
         return size_hw
     def describe(self):
-        "What it does and how strongly, in a line"
+        "One line on what it does and how strongly"
         return self.__doc__
     def __repr__(self): return f"{type(self).__name__}: {self.describe()}"
 
@@ -52,13 +52,13 @@ def __call__(self:Augmentation, x, generator=None):
 # %% ../../nbs/engine/views.ipynb #75f7b45c
 class Move(Augmentation):
     "An augmentation that moves pixels"
-    alone = False # must it be an interpolation of its own?
+    alone = False # does it need a separate interpolation?
     def move(self,
         geo:Geometry, # moves so far, changed in place
         idx,          # (K,) which of its images to move
         params:dict   # drawn, K rows
     ):
-        "Add the move to those that came before"
+        "Add the move to the earlier ones"
         raise NotImplementedError(f"{type(self).__name__} has no `move`")
     def apply(self, x, params):
         geo = Geometry(len(x), tuple(x.shape[-2:]))
@@ -71,7 +71,7 @@ class Recolor(Augmentation):
     def steps(self,
         params:dict # drawn, N rows
     )->tuple:       # kinds and values, each (N,K), see color
-        "The steps that these parameters stand for"
+        "Color steps for these parameters"
         raise NotImplementedError(f"{type(self).__name__} has no `steps`")
     def apply(self, x, params): return color(x, *self.steps(params))
 
@@ -81,7 +81,7 @@ def image_functions(self:Augmentation,
     params:dict, # drawn, n rows
     n:int        # their number
 )->list:         # functions of an image, float32 (H,W,3), and a NumPy bit generator
-    "What is done to single images"
+    "Functions that change single images"
     def batch(a): return torch.from_numpy(a).permute(2,0,1)[None]
     def one(i):
         p = {k:v[i:i+1] for k,v in params.items()}
@@ -96,17 +96,17 @@ def uniform(
     shape,         # int or tuple
     lo:float,      # lower limit
     hi:float,      # upper limit
-    generator=None # torch generator on the CPU; None = torch's global one
+    generator=None # torch generator on the CPU; None: torch's global one
 )->Tensor:
     "Uniform random numbers"
     return torch.rand(shape, generator=generator)*(hi-lo) + lo
 
 # %% ../../nbs/engine/views.ipynb #4f5f8397
 def check_range(
-    name:str, # how the caller knows the pair
+    name:str, # name of the pair in an error
     v,        # low and high
     lo:float, # smallest accepted value
-    hi:float  # largest
+    hi:float  # largest accepted value
 )->tuple:     # two floats
     "Check that a pair is ordered and within limits"
     v = tuple(float(o) for o in listify(v))
@@ -141,10 +141,10 @@ class Pipeline(nn.Module):
     "Augmentations in sequence, each left out at random per image (section 4.0.2)"
     takes_bytes = True
     def __init__(self,
-        augs,         # augmentations, in order; none = plain resize
+        augs,         # augmentations, in order; none: a plain resize
         size:int=96,  # side of the result in pixels
         p=.5,         # probability that a step is applied to an image; one number or one per step
-        seed=None,    # seed of generators of its own; None = torch's global generators
+        seed=None,    # seed of the pipeline's own generators; None: torch's global generators
         backend=None  # 'opencv' or 'torch'; None: OpenCV on a CPU, torch elsewhere
     ):
         super().__init__()
@@ -164,8 +164,8 @@ class Pipeline(nn.Module):
 def plan(self:Pipeline,
     n:int,         # number of images
     size_hw:tuple  # their height and width in pixels
-)->list:           # per step: (augmentation, sorted numbers of the images it treats, parameters)
-    "Draw who gets what"
+)->list:           # per step: (augmentation, sorted numbers of the images it changes, parameters)
+    "Draw which images each step changes, and with what parameters"
     steps,gen = [],self._gen()
     for aug,p in zip(self.augs, self.ps):
         idx = (torch.rand(n, generator=gen) < p).nonzero().squeeze(1).numpy()
@@ -175,7 +175,7 @@ def plan(self:Pipeline,
 
 # %% ../../nbs/engine/views.ipynb #910dd2e1
 def _spread(aug, idx, params, n):
-    "Color steps of all images, of which `aug` treats `idx`"
+    "Color steps of all images, of which `aug` changes `idx`"
     kinds,values = aug.steps(params)
     k,v = np.full((n,kinds.shape[1]), NOTHING),np.zeros((n,kinds.shape[1]))
     k[idx],v[idx] = kinds,values
@@ -183,7 +183,7 @@ def _spread(aug, idx, params, n):
 
 # %% ../../nbs/engine/views.ipynb #cecd9cf5
 def _stage(aug, idx, params, n, gen):
-    "A step that stands alone"
+    "A step that is not composed with others"
     def batch(x):
         i = to_device(idx, x)
         part = x[i]
@@ -203,7 +203,7 @@ def stages(self:Pipeline,
     n:int,        # number of images
     size_hw:tuple # their height and width in pixels
 )->list:
-    "A plan as `Stage`s, composed as far as can be"
+    "A plan as `Stage`s, composed where possible"
     out,final = [],size_hw
     for aug in self.augs: final = aug.out_size(final)
     if not plan or tuple(final)!=(self.size,)*2: # a plain resize at the end
@@ -226,7 +226,7 @@ def stages(self:Pipeline,
 # %% ../../nbs/engine/views.ipynb #6820fddb
 @patch
 def _check(self:Pipeline, x):
-    "Refuse what is not a batch of color images, uint8 or float in [0,1]"
+    "Raise an error unless `x` is a batch of color images, uint8 or float in [0,1]"
     if not isinstance(x, Tensor): raise TypeError(f"images must be a tensor, got {type(x).__name__}")
     shape,dtype = tuple(x.shape),str(x.dtype).replace('torch.','')
     if x.ndim!=4: raise ValueError(f"images must have 4 dimensions (N,3,H,W), got {shape}")
@@ -246,7 +246,7 @@ def _check(self:Pipeline, x):
 @patch
 @torch.no_grad()
 def forward(self:Pipeline,
-    x:Tensor,       # images (N,3,H,W), float in [0,1] or uint8, any device and layout; left as they are
+    x:Tensor,       # images (N,3,H,W), float in [0,1] or uint8, any device and layout; not changed
     out:Tensor=None # float32 (N,3,size,size) to write to, channels last on a CPU; None: new
 )->Tensor:          # new images (N,3,size,size) in [0,1], dtype of x, float32 for bytes
     "Views of the images, each with its own random draws"
@@ -263,7 +263,7 @@ def forward(self:Pipeline,
 # %% ../../nbs/engine/views.ipynb #82e756c7
 @patch
 def passes(self:Pipeline)->list:
-    "What is done in one go: lists of augmentations"
+    "Lists of the augmentations that are done in one go"
     out = []
     for a in self.augs:
         kind = next((o for o in (Move,Recolor) if isinstance(a, o)), None)
@@ -292,7 +292,7 @@ def show(self:Pipeline,
     title=None, # above the grid
     ax=None     # matplotlib axes to draw on
 ):
-    "A grid: each image, plainly resized, and beside it `n` views"
+    "Draw each image, plainly resized, and `n` views beside it"
     import matplotlib.pyplot as plt
     from torchvision.utils import make_grid
     x = (x if x.ndim==4 else x[None])[:rows].detach()
@@ -308,8 +308,8 @@ def show(self:Pipeline,
 def two_views(
     x:Tensor,       # images (N,3,H,W), float in [0,1] or uint8
     pipe1,          # makes the first view
-    pipe2=None,     # makes the second; None = the first pipeline again, with fresh draws
-    joined=False    # as one batch (2N,3,size,size), channels last, first views first
+    pipe2=None,     # makes the second view; None: the first pipeline again, with new draws
+    joined=False    # return one batch (2N,3,size,size), channels last, first views first?
 )->tuple:           # two batches (N,3,size,size)
     "Two independent views of each image (section 3.2)"
     seed1,seed2 = (getattr(o, 'seed', None) for o in (pipe1,pipe2))

@@ -24,15 +24,15 @@ _MARKS = dict(none='x', supervised='s', linear='o', finetune='D')
 _LEFT,_given = [OKABE_ITO['black'],'#8C564B','#17806D','#7F3C8D','#B5BD61'],{}
 
 def method_color(
-    method:str # in rows
+    method:str # method of a row
 )->str:        # as matplotlib takes it
     "The color of a method, the same in every figure"
     return COLORS.get(method) or _given.setdefault(method, _LEFT[len(_given)%len(_LEFT)])
 
 # %% ../../nbs/study/figures.ipynb #aa012865
 def _series(df):
-    "What each line or bar of a figure shows: its name and its rows"
-    df = df.assign(unlabelled=df.unlabelled.where(df.method!='simulated', ''))  # whose name says it
+    "The label and the rows of each line or bar of a figure"
+    df = df.assign(unlabelled=df.unlabelled.where(df.method!='simulated', ''))  # its name implies the pool
     several = [c for c in ('preset','unlabelled','views','label_rule') if df.loc[df[c]!='',c].nunique()>1]
     for (method,mode,*more),g in df.groupby(['method','mode',*several], sort=False):
         parts = [method_name(method), '' if mode in ('none','supervised') else mode, *more]
@@ -56,7 +56,7 @@ def _bars(ax, df, paper):
 
 # %% ../../nbs/study/figures.ipynb #9dce54ec
 def _points(df):
-    "Mean, error and shortage of images at each budget"
+    "Mean, error and shortage of images for each budget"
     t = df.groupby('n').agg(
         y=('macro_f1','mean'), sd=('macro_f1','std'), seeds=('seed','size'), error=('macro_f1_error','first'),
         real=('real_per_class','first'), used=('images_per_class','first'))
@@ -85,10 +85,10 @@ def _lines(ax, df, paper):
 # %% ../../nbs/study/figures.ipynb #d238fe69
 def plot_label_budget(
     rows,       # rows of run_experiment, a DataFrame of them, or an out_dir
-    paper=True, # draw the paper's values beside ours where it has them
+    paper=True, # draw the paper's values too, if it has any?
     ax=None     # matplotlib axes, for rows of one survey; None: new ones, a panel per survey
 ):
-    "Macro-F1 against labels per class, a line per method and mode; bars where there is one budget (Figures 5 and 6)"
+    "Macro-F1 against labels per class, a line per method and mode; bars if there is one budget (Figures 5 and 6)"
     df = as_frame(rows)
     df = df[df.test_survey=='']
     surveys = df.survey.unique()
@@ -104,7 +104,7 @@ def plot_label_budget(
 # %% ../../nbs/study/figures.ipynb #32e48fbb
 def plot_label_efficiency(
     rows,             # rows of one survey, a DataFrame of them, or an out_dir
-    score:float=None, # to be reached, above 0 and at most 1; None: that of training from scratch with all labels
+    score:float=None, # macro-F1 to reach, above 0 and at most 1; None: that of training from scratch with all labels
     ax=None           # matplotlib axes; None: new ones
 ):
     "Labels that each method and mode needs for a score, on a logarithmic axis"
@@ -123,7 +123,7 @@ def plot_label_efficiency(
 
 # %% ../../nbs/study/figures.ipynb #7534a845
 def _heat(ax, t, title):
-    "A table as colors and numbers; what is missing is left blank"
+    "Draw a table as a heatmap with numbers; missing cells stay blank"
     v = t.to_numpy(float)
     ax.imshow(v, cmap='viridis')
     for i,j in np.argwhere(~np.isnan(v)):
@@ -136,7 +136,7 @@ def _heat(ax, t, title):
 
 # %% ../../nbs/study/figures.ipynb #f2e8505f
 def plot_augmentation_heatmap(
-    rows,               # rows whose settings hold two views each, for example of 36 pairs
+    rows,               # rows of SimCLR with two views each, for example all 36 pairs
     value:str='accuracy'# or 'macro_f1'
 ):
     "Linear and fine-tuning accuracy for each ordered pair of augmentations (Figure 4)"
@@ -154,7 +154,7 @@ def plot_transfer(
     rows,                # rows, a DataFrame of them, or an out_dir
     value:str='macro_f1' # or 'accuracy'
 ):
-    "A heatmap per method, mode and budget: pre-trained and fine-tuned on, down, tested on, across"
+    "A heatmap per method, mode and budget: surveys of pre-training and labels as rows, test surveys as columns"
     t = transfer_table(rows, value)
     keys = t.index.droplevel([3,4]).unique()
     _,axs = plt.subplots(1, len(keys), figsize=(1.9+2.6*len(keys),3.2), squeeze=False)

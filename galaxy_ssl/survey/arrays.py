@@ -35,14 +35,14 @@ class Contents:
     arrays:Arrays             # of the file
     key:str                   # name of the dataset of images
     ds:object                 # that dataset
-    layout:Layout             # order of its axes; None where each entry is an image file
+    layout:Layout             # order of its axes; None if each entry is an image file
     found:Classes             # labels, class names, and how they were found
     watch:Watch               # all files that hold images or labels
-    draw:dict                 # value_range and lupton, as they were asked for
+    draw:dict                 # value_range and lupton, as requested
     ids:object=None           # file names or numbers, or a function that returns them
     table:object=None         # DataFrame, or a function that returns it
-    groups:np.ndarray=None # what `ingest` found: images of the same galaxy
-    notes:list=field(default_factory=list)    # on how it was read, but for the pixels
+    groups:np.ndarray=None    # groups of images of the same galaxy, as ingest found them
+    notes:list=field(default_factory=list)    # on how it was read, except for the pixels
     skipped:list=field(default_factory=list)  # (file, reason)
     def __len__(self): return len(self.found.labels)
     @property
@@ -50,7 +50,7 @@ class Contents:
         "The file"
         return self.arrays.path
     def name(self, i):
-        "Image `i` as errors call it"
+        "Name of image `i` in error messages"
         ids = self.ids() if callable(self.ids) else self.ids
         return ids[i] if isinstance(ids[i],str) else f'image {i}'
 
@@ -69,7 +69,7 @@ def _labels_kind(a, labels)->str:
 
 # %% ../../nbs/survey/arrays.ipynb #cd5ddc32
 def _no_labels(a, key)->ValueError:
-    "What to say where no dataset looks like labels"
+    "The error for a file without a dataset that looks like labels"
     unlabelled = "or pass labelled=False to use the images without labels"
     if a.h5 is None and a.path.suffix=='.npy':
         return ValueError(f"{a.path} holds images and no labels: pass labels=[…], one for each image, {unlabelled}")
@@ -78,7 +78,7 @@ def _no_labels(a, key)->ValueError:
 
 # %% ../../nbs/survey/arrays.ipynb #ee96404a
 def _label_dataset(a, key, labels, labelled)->str:
-    "Name of the dataset of labels; None where there is none or none is wanted"
+    "Name of the dataset of labels; None if there is none or none is wanted"
     if labels is not None: return pick(a, labels, 'labels')
     found = label_candidates(a, key) if labelled is not False else []
     if not found and labelled: raise _no_labels(a, key)
@@ -101,7 +101,7 @@ def _dataset_labels(a, name, key, asked:bool)->Classes:
 
 # %% ../../nbs/survey/arrays.ipynb #99fce238
 def _by_number(y, names:dict, where)->tuple: # values, names
-    "Labels that a file numbers in its own way, numbered from 0"
+    "Labels renumbered from 0, from a file's own numbers of its classes"
     v = np.ravel(y).tolist()
     if np.ndim(y)==2 and min(np.shape(y))>1 or not all(isinstance(o,(int,float)) for o in v): return y,list(names.values())
     odd = [o for o in dict.fromkeys(v) if o not in names and not o!=o and o>=0]
@@ -112,7 +112,7 @@ def _by_number(y, names:dict, where)->tuple: # values, names
 
 # %% ../../nbs/survey/arrays.ipynb #52093eb8
 def _labels_file(path):
-    "The labels that are alone in a file of arrays, or have a usual name there"
+    "The labels in a file of arrays: its only array, or the one with a usual name"
     with open_arrays(Path(path).expanduser()) as a:
         keys = [k for k in a.data if len(a.data)==1 or k.lower() in LABEL_NAMES]
         if len(keys)!=1:
@@ -160,13 +160,13 @@ def table_datasets(
 
 # %% ../../nbs/survey/arrays.ipynb #564379a0
 def _json(a, k:str):
-    "What a scalar dataset of JSON in a file of ours says, None if there is none"
+    "Content of a scalar JSON dataset in a file that ingest wrote; None if there is none"
     ds = a.data.get(k) if 'plan' in a.attrs else None
     return json.loads(ds[()]) if isinstance(ds,h5py.Dataset) and ds.shape==() else None
 
 # %% ../../nbs/survey/arrays.ipynb #84620ad4
 def _is_column(a, k, n:int, group:str)->bool:
-    "Has a dataset one number or text per image, and belongs to them?"
+    "Does a dataset hold one number or text per image, and belong to the images?"
     ds,at = a.data[k],k.rpartition('/')[0]
     here = not group or at==group or at.startswith(group+'/') or not at
     kind = ds.dtype.kind in 'biufSU' or h5py.check_string_dtype(ds.dtype) is not None
@@ -206,7 +206,7 @@ def _read_ids(a, k, n:int)->list:
 
 # %% ../../nbs/survey/arrays.ipynb #723940ec
 def _later(read, path, watch:Watch):
-    "A function that calls `read` with the arrays of a file, if they are still those that are there now"
+    "A function that calls `read` with the arrays of a file, unless the file has changed by then"
     def f():
         if p := watch.changed(): raise ValueError(f"{p} has changed since it was opened; open it again")
         with open_arrays(path) as a: return read(a)
@@ -214,7 +214,7 @@ def _later(read, path, watch:Watch):
 
 # %% ../../nbs/survey/arrays.ipynb #354238b2
 def _unused(a, c:Contents, used, labelled)->list:
-    "Notes on what is in a file and is not used"
+    "Notes on datasets of a file that are not used"
     cols = {*used,c.key,'ids'}
     names = lambda k,v: as_name_attr(k.rsplit('/',1)[-1]) and v.dtype.kind in 'OSU' # class names
     rest = [k for k,v in a.data.items() if k not in cols and len(v.shape) and n_entries(v)>1 and not names(k, v)]
@@ -228,7 +228,7 @@ def _unused(a, c:Contents, used, labelled)->list:
 
 # %% ../../nbs/survey/arrays.ipynb #c5c2dce0
 def _may_be_labels(a, cols:dict)->list:
-    "Sentence on columns that may be labels, where none were found"
+    "Sentence on a column that may hold labels, if none were found"
     places = {'ra','dec','ids','groups','id','index','plate','mjd','fiberid'}
     def few(k):
         v = np.ravel(np.asarray(values(a.data[k]), dtype=object))
@@ -238,18 +238,18 @@ def _may_be_labels(a, cols:dict)->list:
 
 # %% ../../nbs/survey/arrays.ipynb #d9c8a337
 def _check_options(path, encoded:bool, draw, bands):
-    "An error for an option that image files have no use for"
+    "Raise an error for an option that does not apply to image files"
     for k,v in {**draw,'bands':bands}.items():
         if encoded and v is not None:
             raise ValueError(f"`{k}` is for arrays of pixels; {path} holds image files, got {k}={v!r}")
     if draw['lupton'] is not None and not isinstance(draw['lupton'], Lupton):
         raise ValueError(f"`lupton` must be a Lupton, such as Lupton.measure(cubes), got {draw['lupton']!r}")
     if draw['value_range'] is not None and draw['lupton'] is not None:
-        raise ValueError("`value_range` is for pictures and `lupton` for flux; give one of them")
+        raise ValueError("`value_range` is for display values and `lupton` for flux; give one of them")
 
 # %% ../../nbs/survey/arrays.ipynb #f734034f
 def _check_table_options(path, kwargs, table:bool):
-    "An error for an option of tables where there is none, or one that nobody knows"
+    "Raise an error for a table option without a table, or for an unknown option"
     for k in kwargs:
         if k not in ('threshold','label_column','file_column'):
             raise TypeError(f"{path}: got an unexpected keyword argument {k!r}")
@@ -274,7 +274,7 @@ def _shape_of(a, key, found, bands, labelled)->tuple: # Layout or None, images
 
 # %% ../../nbs/survey/arrays.ipynb #cafa113a
 def _join(c:Contents, labels, labelled, match)->Contents:
-    "Labels from a table, whose rows name the images as the file does"
+    "Labels from a table, joined to the images by file name"
     ids,own = (o() if callable(o) else o for o in (c.ids,c.table))
     if ids==list(range(len(c))):
         col = next(iter(columns_named(own, FILE_COLUMNS)), None)
@@ -292,7 +292,7 @@ def _join(c:Contents, labels, labelled, match)->Contents:
 
 # %% ../../nbs/survey/arrays.ipynb #24c94d64
 def _contents(a, key, layout, n, found, draw, used, cols)->Contents:
-    "A file's contents, once it is known what is what"
+    "The contents of a file, from the datasets that were chosen"
     ds,path = a.data[key],a.path
     cols,ids,bad = dict(cols),_ids_key(a, key, n),[]
     files = [path,*stored_in(ds, key),*(f for k in used for f in stored_in(a.data[k], k))]
@@ -313,11 +313,11 @@ def _contents(a, key, layout, n, found, draw, used, cols)->Contents:
 @delegates(match_labels, but=['tables','where','names','labelled'])
 def array_contents(
     path,             # an HDF5, .npz or .npy file
-    images:str=None,  # name of the dataset of images, such as 'train/images'; None: found
-    labels=None,      # name of the dataset of labels, an array (N,), or a table; None: found
+    images:str=None,  # name of the dataset of images, such as 'train/images'; None: find it
+    labels=None,      # name of the dataset of labels, an array (N,), or a table; None: find them
     labelled=True,    # must there be labels? None: use them if there are any; False: ignore them
     bands=None,       # which bands are blue, green and red, such as (0,1,2); None: all of one or three
-    value_range=None, # pixel values that become black and white; None: found in all pixels
+    value_range=None, # pixel values that become black and white; None: found from all pixels
     lupton=None,      # brightness scale of flux; None: measured on some images
     **kwargs
 ):                    # Contents
@@ -345,8 +345,8 @@ def array_contents(
 # %% ../../nbs/survey/arrays.ipynb #eb601a2a
 def as_is(
     shape,   # of the images, (N,H,W,3)
-    size,    # width and height that is asked for, px; None: any
-    crop     # central square that is asked for, px; None: all
+    size,    # requested width and height, px; None: any
+    crop     # requested central square, px; None: all
 )->bool:
     "Do images of this shape need no cropping and no resampling?"
     return shape[1]==shape[2] and size in (None,shape[1]) and crop in (None,shape[1])
@@ -354,7 +354,7 @@ def as_is(
 # %% ../../nbs/survey/arrays.ipynb #4ac3d697
 @patch
 def mapped(self:Contents, size=None, crop=None):
-    "The images as a memory map; None where they are not bytes in three bands that lie one after the other"
+    "The images as a memory map; None unless they are contiguous bytes in three bands"
     lay = self.layout
     if lay is None or lay.n_bands!=3 or lay.bands or lay.axes[0]!=0: return None
     if any(o is not None for o in self.draw.values()): return None
@@ -364,7 +364,7 @@ def mapped(self:Contents, size=None, crop=None):
 
 # %% ../../nbs/survey/arrays.ipynb #c16b448b
 def _file_source(c:Contents, size, crop, workers)->ImageSource:
-    "Image files that are entries of an array"
+    "A source of image files that are entries of an array"
     names = [f'image {i}' for i in range(len(c))]
     at = {o:i for i,o in enumerate(names)}
     def read(o):
@@ -385,14 +385,14 @@ def source(self:Contents, size=None, crop=None, workers=None, ident=''):
 # %% ../../nbs/survey/arrays.ipynb #b90fa2a5
 @patch
 def pixel_notes(self:Contents, src)->list:
-    "Notes on how the pixels were read, after those on the rest"
+    "All notes, with those on how the pixels were read at the end"
     more = src.notes() if isinstance(src,ArraySource) else [f"image files in `{self.key}`, decoded"]
     return list(dict.fromkeys(self.notes+more))
 
 # %% ../../nbs/survey/arrays.ipynb #f40fbfd0
 @patch
 def made(self:Contents)->dict:
-    "What `ingest` noted about these very pixels"
+    "What `ingest` recorded about these pixels"
     a,own = self.arrays,self.key=='images' and 'plan' in self.arrays.attrs and len(self.watch.stamps)==1
     d = dict(sizes=_json(a,'sizes'))
     if own and 'sha256' in a.attrs: d['sha256'] = a.attrs['sha256']
@@ -402,7 +402,7 @@ def made(self:Contents)->dict:
 @patch
 def reading(self:Contents,
     src # see source
-)->dict: # see make_reading; None for simulated images, and for a file that ingest made before it noted it
+)->dict: # see make_reading; None for simulated images, and for a file of an older ingest, which did not record it
     "How the pixels of a source were made"
     if (attrs := self.arrays.attrs).get('simulated', False): return None
     if 'plan' not in attrs or self.key!='images': return src.reading()
@@ -413,7 +413,7 @@ def reading(self:Contents,
 def without(self:Contents,
     bad:dict # {number: reason} of the images that cannot be used
 )->dict:     # arguments of Survey
-    "What a survey holds beside its images, once it is known which are used"
+    "What a survey holds besides its images, without the images that cannot be used"
     skipped = self.skipped+[(self.name(i),why) for i,why in bad.items()]
     d = dict(labels=self.found.labels, classes=self.found.classes, ids=self.ids, table=self.table, groups=self.groups,
              simulated=bool(self.arrays.attrs.get('simulated',False)), skipped=skipped)
@@ -426,7 +426,7 @@ def without(self:Contents,
 # %% ../../nbs/survey/arrays.ipynb #09cf072f
 @patch
 def survey(self:Contents, size=None, crop=None, name=None, max_bad=.01)->Survey:
-    "The survey, its images mapped or else read into memory"
+    "The survey, with its images mapped or else read into memory"
     src,images,bad,made = self.source(size, crop),self.mapped(size, crop),{},self.made()
     if images is None:
         images,bad,sizes = read_all(src, max_bad)

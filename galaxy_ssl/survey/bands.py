@@ -49,9 +49,9 @@ def _bare(token): return token.rstrip('0123456789') or token
 
 def no_band(
     name:str,        # of an extension, or of a file
-    strict:bool=True # only what can never be a color? False: also the sky, models and PSFs
+    strict:bool=True # only words that never mean a band? False: also sky, models and PSFs
 )->str:              # '' if it may be a band
-    "The word of a name that says it is no band"
+    "The word in a name that marks something other than a band"
     wrong = {*_never} if strict else {*_never,*_beside}
     return next((w for o in _tokens(name) for w in (o,_bare(o)) if w in wrong), '')
 
@@ -59,7 +59,7 @@ def no_band(
 def is_science(
     name:str # of an extension
 )->bool:
-    "Does a name say that this is the image?"
+    "Is it the name of a science image?"
     return any(_bare(o) in _science for o in _tokens(name))
 
 # %% ../../nbs/survey/bands.ipynb #83d391db
@@ -70,7 +70,7 @@ _sure = {*'''mask masks weight weights wht wgt variance var ivar invvar invvaria
 def companions(
     names:list # of images
 )->list:       # [(name, reason)]
-    "The masks, weights and the like of other files"
+    "The masks, weights and the like that accompany other files"
     odd = [o for o in names if not _extra.isdisjoint(re.findall('[a-z]+', o.lower()))]
     odd = {o:w for o in odd if (w:=no_band(stem_of(o), strict=False))}
     if not odd: return []
@@ -83,7 +83,7 @@ def companions(
 
 # %% ../../nbs/survey/bands.ipynb #10612901
 def _places(stem, band)->list: # (number of the word from the left, from the right, start, end)
-    "Where a file name holds a band as a word or words of its own"
+    "Places of a band in a file name, as separate words"
     found,want = list(re.finditer(r'[^\W_]+', stem)),_tokens(band)
     ws,k,out = [o[0].lower() for o in found],len(want),[]
     for i in range(len(ws)-k+1):
@@ -104,14 +104,14 @@ def _without(stem, start, end)->str:
     return a+b[1:] if not (a and a[-1].isalnum()) and not b[0].isalnum() else a+b
 
 def _object(stem, spans)->str:
-    "What is left of a file name without its band: the object"
+    "The object: a file name without its band"
     for start,end in sorted(spans, reverse=True): stem = _without(stem, start, end)
     parts = [o for o in _euclid.sub('', stem).split('/') if o.lower() not in ('band','filter','')]
     return '/'.join(parts) or 'image'
 
 # %% ../../nbs/survey/bands.ipynb #09a8d604
 def _candidates(name, bands)->dict: # {place: (band, [(start, end), …])}
-    "The bands that a file may be of, by the places where its name says so"
+    "The bands that a file may hold, by their places in its name"
     stem,out = stem_of(name),{}
     at = sorted((start,end,i,j,b) for b in {o.lower() for o in bands} for i,j,start,end in _places(stem, b))
     if at:
@@ -126,7 +126,7 @@ def _candidates(name, bands)->dict: # {place: (band, [(start, end), …])}
 
 # %% ../../nbs/survey/bands.ipynb #597dc126
 def _by_object(found:dict, place)->dict: # {object: {band: [file, …]}}
-    "Files by object and band, if the band is where `place` says"
+    "Files by object and band, if the band is at `place`"
     out = {}
     for name,at in found.items():
         if place not in at: continue
@@ -145,7 +145,7 @@ def band_files(
     store:ImageStore, # with names such as NGC4321_g.fits
     bands             # three names, blue to red, such as 'grz' or ('VIS','NIR_Y','NIR_H')
 )->ImageStore:        # with names such as NGC4321.fits
-    "Bring together the files of an object's three bands"
+    "Group the files of each object's three bands"
     order = [str(o).lower() for o in parse_bands(bands)]
     want = list(dict.fromkeys(order))
     found = {o:_candidates(o, want) for o in store.names}
@@ -167,14 +167,14 @@ _filters = [*'ubgvrizyjhk', *'vis nir_y nir_j nir_h fuv nuv ks w1 w2 w3 w4'.spli
 _sdss = {f'{b}{k}' for b in 'ugriz' for k in range(1,7)} # a band and the camera's column
 
 def _says_band(name, known)->bool:
-    "Is there a word in a file name that may be a band?"
+    "Does a file name hold a word that may be a band?"
     fpc = re.match('(fpc|drc)-', name.rpartition('/')[2].lower())
     return not (known|_sdss if fpc else known).isdisjoint(_tokens(name))
 
 # %% ../../nbs/survey/bands.ipynb #3b9d13d6
 def guess_bands(
     names:list # of files
-)->tuple:      # bands, blue to red, number of objects; (), 0 if names say nothing
+)->tuple:      # bands, blue to red, number of objects; (), 0 if names do not tell
     "The bands that most objects have a file for"
     names = sorted(names, key=lambda o: (o.rpartition('/')[2],o))[:3000]
     known = [*_filters, *sorted({o.lower() for n in names for o in re.findall(r'(?<![A-Za-z0-9])[fF]\d{3}[a-zA-Z]{1,2}(?![A-Za-z0-9])', n)})]

@@ -14,13 +14,13 @@ BITS = 8,10,12,14,16  # of cameras and file formats
 
 # %% ../../nbs/survey/brightness.ipynb #bf0f7bad
 def find_range(
-    lo,                # smallest pixel value of the survey, NaN left out
+    lo,                # smallest pixel value of the survey, without NaN
     hi,                # largest pixel value of the survey
     dtype,             # of the pixels
-    where='the images',# what the error names
+    where='the images',# name of the images in the error
     whole:bool=False   # are floats whole numbers throughout?
-)->tuple:              # black, white; None where the values are flux
-    "Which pixel values are black and white, if the values are a picture"
+)->tuple:              # black, white; None if the values are flux
+    "The pixel values that are black and white, if the pixels hold display values"
     kind = np.dtype(dtype).kind
     if not (np.isfinite(lo) and np.isfinite(hi)): raise ValueError(f"{where}: no pixel holds a finite number")
     if kind=='b': return 0,1
@@ -34,7 +34,7 @@ def find_range(
 def check_range(
     value_range # two numbers: the pixel values that become black and white
 )->tuple:       # the same, as floats
-    "A range of pixel values, or an error that says what was given"
+    "Check a range of pixel values: two finite numbers, black below white"
     try:
         black,white = (float(o) for o in as_list(value_range))
         if np.isfinite([black,white]).all() and black<white: return black,white
@@ -58,8 +58,8 @@ def to_bytes(
 def describe_range(
     value_range, # black, white; None: flux
     dtype,       # of the pixels
-    seen=None    # smallest and largest value that was met
-)->str:          # '' where there is nothing to say
+    seen=None    # smallest and largest value found
+)->str:          # '' if there is nothing to note
     "A sentence on how pixel values became brightness"
     t = np.dtype(dtype)
     if t==np.uint8 and value_range==(0,255): return ''
@@ -68,7 +68,7 @@ def describe_range(
     if value_range is None:
         lo,hi = seen or (0,np.inf)
         range_ = (-1,1) if t.kind=='f' and -1<=lo<0<hi<=1 else (-128,127) if t==np.int8 else None
-        more = f"; if they are a picture, pass value_range={range_} (--value-range={range_[0]},{range_[1]})" if range_ else ''
+        more = f"; if they are display values, pass value_range={range_} (--value-range={range_[0]},{range_[1]})" if range_ else ''
         return f"{what} that are flux: drawn on one brightness scale, measured at the edges of the images{more}"
     bits = next((b for b in BITS if value_range==(0,2**b-1)), None) if t.kind in 'iu' else None
     hold = f' that hold {bits} bits' if bits and bits<t.itemsize*8 else ''

@@ -22,19 +22,19 @@ class CameraRanges:
     "What cameras are drawn from: (smallest, largest) values, (median, scatter of the logarithm), or a share of images"
     size:tuple=(.155,.40)      # half-light radius of the galaxy in frames: median and scatter
     seeing:tuple=(.017,.14)    # full width at half maximum in frames: smallest and largest
-    resolved:float=.75         # half-light radii in a full width of the seeing, at least
+    resolved:float=.75         # half-light radius in units of the seeing, at least
     brightness:tuple=(.2,1.7)  # at the half-light radius before the stretch, 1 is white: smallest and largest
     noise:tuple=(.008,.2)      # of the sky in units of the brightness: smallest and largest
     grain:tuple=(.12,.45)      # correlation length of the noise in units of the seeing: smallest and largest
-    photons:tuple=(.3,30.)     # light at which noise doubles its square, in units of the brightness: smallest and largest
+    photons:tuple=(.3,30.)     # light at which the noise variance doubles, in units of the brightness: smallest and largest
     tint:float=.25             # scatter of the logarithm of each band's gain
     band_noise:float=.3        # scatter of the logarithm of each band's noise
     saturation:tuple=(.35,1.8) # of the colors, 1 is as the bands have them: smallest and largest
     gray:float=.12             # share of images without color
     pedestal:tuple=(0.,.1)     # brightness of an empty sky: smallest and largest
     softening:tuple=(2.,14.)   # of the asinh stretch: smallest and largest
-    by_band:float=.3           # share of images whose bands are stretched each by itself
-    gamma:float=.12            # scatter of the logarithm of a power that is taken at last
+    by_band:float=.3           # share of images whose bands are stretched separately
+    gamma:float=.12            # scatter of the logarithm of the final power
     near:float=.1              # share of images with bright neighbors
     def __post_init__(self): _check_ranges(self)
 
@@ -43,7 +43,7 @@ _MEDIAN,_SHARES,_FROM_ZERO = ('size',),('gray','by_band','near'),('pedestal',)
 _MOST = dict(size=1., seeing=.5, resolved=10., brightness=20., noise=5., grain=3., photons=1e4, saturation=5., softening=100.)
 
 def _check_ranges(r):
-    "An error in one sentence for a range that cannot be"
+    "Raise an error for an impossible range"
     def refuse(k, v, wanted): raise ValueError(f"`{k}` of a camera must be {wanted}, got {v!r}")
     for f in fields(r):
         k,v = f.name,getattr(r,f.name)
@@ -71,9 +71,9 @@ CAMERAS = dict(wide=_WIDE,
 
 # %% ../../nbs/survey/cameras.ipynb #8477fe43
 def get_cameras(
-    cameras # name in CAMERAS, CameraRanges, or what has such as .ranges, like RealSky
+    cameras # name in CAMERAS, CameraRanges, or an object with .ranges, such as RealSky
 )->CameraRanges:
-    "The ranges of a name"
+    "Get camera ranges by name"
     cameras = getattr(cameras, 'ranges', cameras)
     if isinstance(cameras, CameraRanges): return cameras
     if isinstance(cameras,str) and cameras in CAMERAS: return CAMERAS[cameras]
@@ -181,7 +181,7 @@ def expose(
     bands:str,         # three of g, r, i, z, blue to red
     size:int           # pixels on a side
 )->Tensor:             # (N,3,size,size), 1 at the half-light radius times the camera's brightness, without noise
-    "Light as cameras see it"
+    "The light as the cameras record it"
     pixel,device = FRAME/size,light.device
     t,fwhm = pixel_grid(size,pixel,device),cameras.seeing*FRAME
     points = torch.cat([galaxies.points,galaxies.knots_at], 1)

@@ -15,7 +15,7 @@ from ..base.utils import bar, n_cores
 def check_images(
     images # to be checked: (N,H,W,3) uint8, in memory or a memory map
 ):
-    "Raise an error for anything but a stack of color images in bytes"
+    "Raise an error for anything but a stack of 8-bit color images"
     shape = getattr(images, 'shape', type(images).__name__)
     if len(shape)!=4 or shape[-1]!=3: raise ValueError(f"`images` must be N×H×W×3, got {shape}")
     if images.dtype!=np.uint8: raise ValueError(f"`images` must be uint8, got {images.dtype}")
@@ -28,7 +28,7 @@ def map_images(
     f,                  # image, (H,W,3) uint8 -> anything
     images,             # (N,H,W,3) uint8, in memory or a memory map
     batch:int=256,      # images that a thread holds at a time, 1 or more
-    progress:bool=True, # a bar on a terminal, for what takes more than two seconds?
+    progress:bool=True, # show a progress bar on a terminal, after two seconds?
     desc:str=''         # caption of the bar
 ):                      # yields the result for each image, in order
     "Apply a function to every image, in slices, in a few threads"
@@ -74,14 +74,14 @@ def _constant(x)->tuple: # share of the frame, 0 to 1, and gray levels
     return float(n.max()/code.size), cv2.mean(color, rest)[0]
 
 # %% ../../nbs/survey/checks.ipynb #8035d7bf
-def _excess(x, band): # (H,W,3) uint8 -> (H,W) uint8, 0 where it does not
-    "By how much a band outshines both others"
+def _excess(x, band): # (H,W,3) uint8 -> (H,W) uint8, 0 where it is not
+    "By how much a band is brighter than both others"
     bands = cv2.split(x)
     return cv2.subtract(bands[band], cv2.max(bands[band-1], bands[band-2]))
 
 # %% ../../nbs/survey/checks.ipynb #6758684d
 def _green(x)->float: # share of the frame's side
-    "Length of the longest thing that is greener by 25 gray levels than it is red or blue"
+    "Length of the longest feature that is greener by 25 gray levels than it is red or blue"
     n,lab,st,_ = cv2.connectedComponentsWithStats((_excess(x,1)>25).astype(np.uint8), connectivity=8)
     best,side = 0.,max(x.shape[:2])
     for i in range(1,n):
@@ -135,9 +135,9 @@ def _flag(df, lim): # a row per image with the columns of LIMITS; the same with 
 # %% ../../nbs/survey/checks.ipynb #c219c0e8
 def image_checks(
     images,              # (N,H,W,3) uint8, in memory or a memory map
-    limits:dict=None,    # limits that differ from LIMITS
+    limits:dict=None,    # limits that replace those of LIMITS
     batch:int=256,       # images that a thread holds at a time, 1 or more
-    progress:bool=True   # a bar on a terminal?
+    progress:bool=True   # show a progress bar on a terminal?
 )->pd.DataFrame:         # a row per image, columns CHECKS; severity: by how much a limit is passed
     "Measure what may be wrong with each image"
     check_images(images)

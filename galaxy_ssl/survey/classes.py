@@ -14,7 +14,7 @@ from typing import NamedTuple
 # %% ../../nbs/survey/classes.ipynb #0c932cca
 class Classes(NamedTuple):
     "Labels as a survey holds them"
-    labels:np.ndarray # int64 (N,), -1 where there is none
+    labels:np.ndarray # int64 (N,), -1 for no label
     classes:list      # names, in the order of the numbers
     notes:list        # sentences on what was interpreted
 
@@ -27,7 +27,7 @@ SENTINELS = -1,-9,-99,-999,-9999  # numbers that mean no label
 def missing_text(
     texts          # array-like of texts, (N,)
 )->np.ndarray:     # bool, (N,)
-    "Which texts mean that there is no value?"
+    "Which texts mean a missing value?"
     t = [str(o).strip() for o in np.ravel(np.asarray(texts, dtype=object))]
     return np.array([o in _as_written or o.lower() in _missing for o in t], bool)
 
@@ -51,7 +51,7 @@ def _text(o)->str:
 
 # %% ../../nbs/survey/classes.ipynb #3324ed10
 def _typed(a, where)->np.ndarray: # bool, integers, float or text
-    "Entries that are there, as one type"
+    "The entries that are not missing, as one type"
     if a.dtype.kind in 'biuf': return a
     if a.dtype.kind=='V' and a.dtype.names: raise ValueError(f"{where}: expected one label per image, got a table "
                                                               f"with the columns {', '.join(a.dtype.names)}")
@@ -73,13 +73,13 @@ def _from_one_hot(a, has, where)->tuple: # numbers (N,), bool (N,)
 
 # %% ../../nbs/survey/classes.ipynb #2144545a
 def _counted(gone, why:str)->list:
-    "Notes on entries that are no label: `why` with each of them, and how many there are"
+    "Notes on entries that are no label: how many there are of each, and why"
     many = lambda n: f"{n:,} label{'s' if n>1 else ''}"
     return [f"{many(n)} {why.format(k)}: no label" for k,n in Counter(gone).items() if k not in ('',-1)]
 
 # %% ../../nbs/survey/classes.ipynb #4f2ebb34
 def _one_each(values, where)->tuple: # array (N,), bool (N,): there is a value, notes
-    "One entry per image, of whatever shape they come in"
+    "One entry per image, from an array of any shape that allows it"
     a,has = _array(values, where)
     if a.ndim==2 and min(a.shape)>1: return *_from_one_hot(a, has, where),[f"one-hot labels in {a.shape[1]} columns"]
     if a.ndim==0 or a.size!=max(a.shape):
@@ -89,7 +89,7 @@ def _one_each(values, where)->tuple: # array (N,), bool (N,): there is a value, 
 
 # %% ../../nbs/survey/classes.ipynb #214f5e77
 def _as_numbers(x):
-    "Texts as numbers where each of them is one"
+    "Texts as numbers, if all of them are numbers"
     if x.dtype.kind!='U' or len(x)==0: return x
     try: v = [int(o) if o.lstrip('+-').isdigit() else float(o) for o in x.tolist()]
     except ValueError: return x
@@ -102,11 +102,11 @@ def _whole(x, where)->np.ndarray: # integers
     "Numbers that may be classes, or an error"
     ok = np.isfinite(x) & (x==np.floor(x)) if x.dtype.kind=='f' else np.ones(len(x), bool)
     if not ok.all():
-        raise ValueError(f"{where}: labels must be whole numbers or text, got {x[~ok][0]:g}; "
-                         "if these are no classes, name what holds them (`labels`, or `label_column` of a table)")
+        raise ValueError(f"{where}: labels must be whole numbers or text, got {x[~ok][0]:g}; if these "
+                         "are not classes, name what holds the classes (`labels`, or `label_column` of a table)")
     x = x.astype(np.int64) if x.dtype.kind=='f' else x
     low = x[(x<0) & ~np.isin(x, SENTINELS)]
-    if len(low): raise ValueError(f"{where}: numbers of classes must be 0 or more (-1 for none), got {low[0]}; "
+    if len(low): raise ValueError(f"{where}: class numbers must be 0 or more (-1 for none), got {low[0]}; "
                                   "write such classes as text")
     return x
 
@@ -121,7 +121,7 @@ def _sentinel(x)->np.ndarray: # bool (N,)
 
 # %% ../../nbs/survey/classes.ipynb #cad03af7
 def _present(values, where)->tuple: # entries that are labels (K,), bool (N,): which these are, notes
-    "The labels that are there"
+    "The entries that are labels"
     a,has,notes = _one_each(values, where)
     x = _typed(a[has], where)
     if x.dtype.kind=='U':
@@ -137,9 +137,9 @@ def _present(values, where)->tuple: # entries that are labels (K,), bool (N,): w
 
 # %% ../../nbs/survey/classes.ipynb #ba3ad66d
 def _check_few(x, values, where):
-    "An error if these are ids rather than classes"
+    "Raise an error if these are ids rather than classes"
     if len(x)>30 and len(values)>len(x)/2:
-        raise ValueError(f"{where}: {len(values):,} different labels for {len(x):,} images are no classes (the first "
+        raise ValueError(f"{where}: {len(values):,} different labels for {len(x):,} images are not classes (the first "
                          f"is {str(values[0])[:40]!r}); name what holds the classes (`labels`, or `label_column` of a "
                          "table)")
 
@@ -167,7 +167,7 @@ def _by_value(x, where, prefix)->tuple: # numbers (K,), classes, notes
     return y.ravel(),classes,notes
 
 def _range(values)->str:
-    "Numbers as a reader says them"
+    "Numbers as text: a range, or up to twelve of them"
     v = values.tolist()
     if len(v)>2 and v==list(range(v[0],v[-1]+1)): return f'{v[0]} to {v[-1]}'
     return ', '.join(map(str,v[:12]))+', …'*(len(v)>12)
@@ -195,7 +195,7 @@ def _name_in(x, names, where)->tuple: # numbers (K,), notes
 
 # %% ../../nbs/survey/classes.ipynb #ca85653d
 def _by_name(x, names, where)->tuple: # numbers (K,), notes
-    "Numbers of classes that have names"
+    "Class numbers, given the class names"
     text = np.array([str(o) for o in x.tolist()], str)
     if x.dtype.kind in 'iu' and len(x): y,notes = _number_in(x, names, where)
     elif x.dtype.kind=='b' and not set(text)<=set(names): y,notes = x.astype(np.int64),[]
@@ -209,14 +209,14 @@ def _by_name(x, names, where)->tuple: # numbers (K,), notes
 def as_classes(
     values,             # one label per image, (N,): numbers, text, bool, masked; or (N,1); or one-hot, (N,K)
     names=None,         # class names in the order of the numbers; None: the values that occur
-    where='labels',     # what the errors name
-    prefix=''           # goes before a number to make the name of a class, such as 'class '
+    where='labels',     # name of the labels in errors
+    prefix=''           # put before a number to make a class name, such as 'class '
 )->Classes:
     "Class numbers and class names from labels of any kind"
     x,has,notes = _present(values, where)
     names = [_text(o) for o in names] if names is not None else []
     if not names and not notes and not has.all() and set(x.tolist())=={1}:
-        raise ValueError(f"{where}: all labels are 1, and the rest say none (-1 or blank); "
+        raise ValueError(f"{where}: all labels are 1, and the rest are missing (-1 or blank); "
                          "write the two classes as 0 and 1, or as text")
     if names: y,more = _by_name(x, names, where)
     else: y,names,more = _by_value(x, where, prefix)

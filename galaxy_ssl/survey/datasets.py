@@ -20,7 +20,7 @@ _splits = {'','train','training','test','testing','val','valid','validation','al
 
 # %% ../../nbs/survey/datasets.ipynb #5e03efaa
 def _parted(name)->str:
-    "A name in small letters, with an underline in xtrain and ytest"
+    "A name in lower case, with an underscore in xtrain and ytest"
     return re.sub(r'^([xy])(train|test|val)', r'\1_\2', name.lower())
 
 # %% ../../nbs/survey/datasets.ipynb #2ece5f47
@@ -47,7 +47,7 @@ def is_matlab(
 
 # %% ../../nbs/survey/datasets.ipynb #09371a9e
 def _is_file(x)->bool:
-    "Do these bytes begin as an image file does?"
+    "Do these bytes begin like an image file?"
     try: head = bytes(x if isinstance(x,bytes) else np.asarray(x, np.uint8))[:4]
     except (TypeError,ValueError): return False
     return head[:2] in (b'\xff\xd8',b'BM') or head in (b'\x89PNG',b'RIFF',b'II*\0',b'MM\0*')
@@ -73,9 +73,9 @@ def _may_be_images(ds)->bool:
 def pick(
     a:Arrays,   # of a file
     name:str,   # of a dataset
-    option:str  # how the caller knows it
+    option:str  # name of the option, for the error
 )->str:
-    "A dataset that was asked for by name, or an error that lists what there is"
+    "The name of a requested dataset, or an error that lists the datasets"
     k = str(name).strip('/')
     if k in a.lost: raise ValueError(f"{a.path}: {a.lost[k]}")
     if k in a.data: return k
@@ -84,12 +84,12 @@ def pick(
 
 # %% ../../nbs/survey/datasets.ipynb #a2116658
 def _parted_name(name)->bool:
-    "Does a name say which part of the data it is, such as train?"
+    "Does a name give a part of the data, such as train?"
     return bool(set(re.split(r'[_\-. /]', _parted(name)))&(_splits-{''}))
 
 # %% ../../nbs/survey/datasets.ipynb #b5fbdfea
 def _one_by_one(a, names)->ValueError:
-    "What to say where each image, or each band of it, is a dataset"
+    "The error for a file in which each image, or each band of it, is a dataset"
     of = '×'.join(map(str,a.data[names[0]].shape))
     per = len({_group(k) for k in names})
     what = f'in {per} groups, one for each image' if 1<per else 'one for each image'
@@ -98,7 +98,7 @@ def _one_by_one(a, names)->ValueError:
 
 # %% ../../nbs/survey/datasets.ipynb #7aebbb6a
 def _several(a, names)->ValueError:
-    "What to say where several datasets may be the images"
+    "The error for a file in which several datasets may be the images"
     shapes = {a.data[k].shape for k in names}
     if len(names)>12 and len(shapes)==1: return _one_by_one(a, names)
     some = ', '.join(f"{k} ({'×'.join(map(str,a.data[k].shape))})" for k in names[:12])
@@ -122,9 +122,9 @@ def _likely(a)->list:
 # %% ../../nbs/survey/datasets.ipynb #e0516a03
 def find_images(
     a:Arrays,      # of a file
-    name:str=None  # of the dataset; None: found by its name and shape
+    name:str=None  # of the dataset; None: find it by name and shape
 )->str:            # its name
-    "The dataset that holds the images, or an error that lists what there is"
+    "The dataset that holds the images; if it is unclear, an error lists the datasets"
     if name is not None: return pick(a, name, 'images')
     lost = [k for k in a.lost if around_word(_base(k), IMAGE_NAMES)==('','')]
     if 'images' in a.data and _may_be_images(a.data['images']): return 'images'
@@ -144,18 +144,18 @@ def find_images(
 def n_entries(
     ds # a dataset
 )->int:
-    "Images that a dataset of labels has entries for"
+    "The number of images that a dataset of labels has entries for"
     s = ds.shape[::-1] if is_matlab(ds) else ds.shape
     return 0 if len(s)==0 else max(s) if len(s)==2 and min(s)==1 else s[0]
 
 # %% ../../nbs/survey/datasets.ipynb #75b71199
 def _is_ref(ds)->bool:
-    "Does a dataset hold references? NumPy calls them equal to texts, so the type is asked of HDF5"
+    "Does a dataset hold references, which only HDF5 tells apart from texts?"
     return h5py.check_ref_dtype(ds.dtype) is not None
 
 # %% ../../nbs/survey/datasets.ipynb #8e8a1a5f
 def _fits(a, name, images)->bool:
-    "Has a dataset one entry per image, as far as one can tell?"
+    "Does a dataset have one entry per image, as far as its shape tells?"
     ds,shape = a.data[name],a.data[images].shape
     if ds.dtype.kind not in 'biufSUO' or _is_ref(ds) and not is_matlab(ds) or len(ds.shape)>2: return False
     return n_entries(ds)==shape[0] or n_entries(ds)==shape[-1]>9 # fewer are bands
@@ -164,7 +164,7 @@ def _fits(a, name, images)->bool:
 def label_candidates(
     a:Arrays,  # of a file
     images:str # name of the dataset of images
-)->list:       # names, the likeliest first
+)->list:       # names, the most likely first
     "The datasets that may be the labels of these images"
     group,(pre,post),out = _group(images),around_word(_base(images), IMAGE_NAMES) or ('',''),[]
     groups = [group]
@@ -200,7 +200,7 @@ def values(
     return ds[()]
 
 def _texts(x):
-    "Texts of HDF5, whose bytes may be no UTF-8"
+    "Texts of HDF5, whose bytes may not be UTF-8"
     text = lambda o: o.decode('utf-8','surrogateescape') if isinstance(o,bytes) else str(o)
     return [text(o) for o in x.ravel().tolist()] if isinstance(x,np.ndarray) else text(x)
 
@@ -231,13 +231,13 @@ def class_names(
 # %% ../../nbs/survey/datasets.ipynb #436d3c47
 NAME_ATTRS = ('classes','class_names','label_names','target_names','category_names','label_map','class_map','class_to_idx',
               'idx_to_class','label_to_idx','idx_to_label','id2label','label2id','names','categories')
-_loose = 'names','categories' # may be something else: of a file, they must be as many as the labels
+_loose = 'names','categories' # may mean something else: of a file, there must be as many as labels
 
 # %% ../../nbs/survey/datasets.ipynb #b0ff7f8d
 def as_name_attr(
     key:str # an attribute, or a dataset without its group
-)->str:     # the one of NAME_ATTRS that it is; None if it is none
-    "Which name for class names this is, in capitals or not, with underlines or not"
+)->str:     # its entry in NAME_ATTRS; None if it has none
+    "The entry of NAME_ATTRS that a name matches, ignoring case, underscores, spaces and dashes"
     return _plain_attrs.get(_plain(key))
 
 def _plain(key)->str: return re.sub(r'[_\- ]', '', key.lower())
@@ -245,7 +245,7 @@ _plain_attrs = {_plain(o):o for o in NAME_ATTRS}
 
 # %% ../../nbs/survey/datasets.ipynb #3f50255d
 def _sorted_attrs(keys)->list: # (name in NAME_ATTRS, key)
-    "Those that may hold class names, the likeliest first"
+    "Those that may hold class names, the most likely first"
     found = [(as_name_attr(k.rsplit('/',1)[-1]),k) for k in keys]
     return sorted((o for o in found if o[0]), key=lambda o: NAME_ATTRS.index(o[0]))
 
@@ -253,7 +253,7 @@ def _sorted_attrs(keys)->list: # (name in NAME_ATTRS, key)
 def find_class_names(
     a:Arrays,   # of a file
     labels:str  # name of the dataset of labels
-)->list:        # None where the file names none
+)->list:        # None if the file has none
     "Class names that a file holds: of the labels, of the file, or in a dataset beside the labels"
     ds = a.data[labels]
     for attrs in (getattr(ds,'attrs',{}),a.attrs):

@@ -43,7 +43,7 @@ def _phash(t)->int: # (32,32) uint8 -> 64 bits
 def perceptual_hashes(
     images,              # (N,H,W,3) uint8, in memory or a memory map
     batch:int=256,       # images that a thread holds at a time, 1 or more
-    progress:bool=True   # a bar on a terminal?
+    progress:bool=True   # show a progress bar on a terminal?
 )->np.ndarray:           # (N,) uint64
     "The 64-bit phash of each galaxy, centered"
     check_images(images)
@@ -58,11 +58,11 @@ def _bits(x)->np.ndarray: # (N,) uint64 -> (N,)
 
 # %% ../../nbs/survey/duplicates.ipynb #8627d6d3
 def _detail(t)->np.ndarray: # (32,32) uint8 -> (1024,) int8; all 0 where there is no structure
-    "What is left of a thumbnail without its smooth light, scaled to the same strength everywhere"
+    "The detail of a thumbnail: what is left without its smooth light, scaled to the same strength everywhere"
     if t.std()<2: return np.zeros(t.size, np.int8)
     t = t.astype(np.float32)
     d = t-cv2.GaussianBlur(t, (0,0), 3)
-    d /= np.sqrt(cv2.GaussianBlur(d*d, (0,0), 3)+4)   # 4: detail below two gray levels is not to be trusted
+    d /= np.sqrt(cv2.GaussianBlur(d*d, (0,0), 3)+4)   # 4: detail below two gray levels is not trusted
     return np.clip(np.rint(32*d), -127, 127).astype(np.int8).ravel()
 
 # %% ../../nbs/survey/duplicates.ipynb #ee7a878e
@@ -72,7 +72,7 @@ def _correlation(a, b)->np.ndarray: # twice (n,1024) int8 -> (n,) -1 to 1; 0 whe
     return (a*b).sum(1)/np.sqrt(np.maximum((a*a).sum(1)*(b*b).sum(1), 1))
 
 # %% ../../nbs/survey/duplicates.ipynb #dffcab4a
-SIMILARITY = .86  # correlation of two galaxies' detail from which on they are one
+SIMILARITY = .86  # correlation of detail from which on two images show one galaxy
 
 # %% ../../nbs/survey/duplicates.ipynb #c90682c4
 def _expand(lo, hi, most=2**18): # yields positions (k,) and their partners (k,)
@@ -183,7 +183,7 @@ def find_duplicates(
     near:bool=True,               # look for near-duplicates too?
     similarity:float=SIMILARITY,  # least correlation of their detail, above 0 and at most 1
     batch:int=256,                # images that a thread holds at a time, 1 or more
-    progress:bool=True            # a bar on a terminal?
+    progress:bool=True            # show a progress bar on a terminal?
 )->Duplicates:
     "Find images that show the same galaxy: the same pixels, or nearly"
     check_images(images)

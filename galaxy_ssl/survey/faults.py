@@ -71,7 +71,7 @@ def faults_of_light(
 
 # %% ../../nbs/survey/faults.ipynb #03d58553
 def _shifts(img, d):
-    "The first or the last band a pixel aside"
+    "Shift the first or the last band by a pixel"
     i = d.some(SHARES['shift'])
     band,place = 2*d.whole(i,0,2),d.whole(i,0,9)
     for b in (0,2):

@@ -38,9 +38,9 @@ class Lupton:
     @classmethod
     def measure(cls,
         cubes,    # some cut-outs, each (3,H,W), blue to red
-        **kwargs  # what else to set
+        **kwargs  # other fields of Lupton
     ):
-        "The scale that goes with these cut-outs: the sky at their edges"
+        "The scale for these cut-outs, from the sky at their edges"
         from astropy.stats import sigma_clipped_stats
         px = [np.concatenate([_edge(c[i]) for c in cubes]) for i in range(3)]
         if not all(map(len,px)):
@@ -77,11 +77,11 @@ def _unpack(data:bytes)->bytes:
     return out
 
 # %% ../../nbs/survey/fits.ipynb #1ff11686
-class _Refused(ValueError): "What is wrong with a FITS file that can be read"
+class _Refused(ValueError): "A FITS file can be opened but not used"
 
 @contextmanager
 def _opened(data:bytes): # HDUs
-    "Open the content of a FITS file, or say in a few words why not"
+    "Open the content of a FITS file, or raise an error that tells why not"
     from astropy.io import fits
     data = _unpack(data)
     if not data.startswith(b'SIMPLE'):
@@ -99,13 +99,13 @@ def _opened(data:bytes): # HDUs
 
 # %% ../../nbs/survey/fits.ipynb #97d13209
 def _card(h, *keys)->str:
-    "The first of some header entries that says something"
+    "The first of some header entries that is not empty"
     return next((v for k in keys if (v:=str(h.header.get(k,'') or '').strip())), '')
 
 _galfit = {'model':'model', 'residual map':'residual'} # what GALFIT calls its extensions
 
 def _what(h)->str:
-    "All that an extension says of what it is"
+    "All header entries that tell what an extension is"
     said = ' '.join(_card(h,o) for o in ('EXTNAME','HDUNAME','EXTTYPE','DES_EXT','IMTYPE','IMAGETYP','PRODTYPE'))
     said = said.replace('COMPRESSED_IMAGE', '').strip()
     return said or _galfit.get(_card(h,'OBJECT').lower(), '')
@@ -159,7 +159,7 @@ class Plane(NamedTuple):
     band:str='' # filter as the header names it, '' if it does not
     @property
     def title(self):
-        "How messages call it"
+        "Its name in messages"
         ext = self.ext if isinstance(self.ext,(str,int)) else f'{self.ext[0]} {self.ext[1]}'
         return self.band or (f'plane {self.i}' if self.n>1 else f'extension {ext}' if isinstance(ext,int) else ext)
 
@@ -169,7 +169,7 @@ def _clean_filter(v)->str:
     return re.sub(r'\.0+$', '', v.split()[0]) if v.split() else ''
 
 def _filters(h, n:int, first)->list:
-    "The filter of each plane of an extension, as its header or that of the file has it; '' where they don't"
+    "The filter of each plane of an extension, from its header or that of the file; '' if neither has it"
     if n==1:
         names = [_card(o,k) for o in (h,first) for k in ('FILTER','FILTNAM','FILTNAME','BAND','FILT','FPA.FILTER','FILTER1','FILTER2')]
         return [_clean_filter(next((o for o in names if o and not o.upper().startswith('CLEAR')), ''))]
@@ -184,7 +184,7 @@ def _filters(h, n:int, first)->list:
 
 # %% ../../nbs/survey/fits.ipynb #522f27cc
 def _planes(f, hdus, numbered=False)->list: # Planes
-    "The planes of some extensions of an open file, which are called by their names, or `numbered`"
+    "The planes of some extensions of an open file, identified by name, or by number if `numbered`"
     own = {id(h):'' if (v:=_card(h,'EXTNAME'))=='COMPRESSED_IMAGE' else v.upper() for h in f}
     names,vers,out = Counter(own.values()),Counter((own[id(h)],h.ver) for h in f),[]
     for i,h in hdus:
@@ -197,7 +197,7 @@ def _planes(f, hdus, numbered=False)->list: # Planes
 # %% ../../nbs/survey/fits.ipynb #e25db9b0
 def list_planes(
     data:bytes,     # a FITS file
-    numbered=False  # call extensions by their numbers, although they have names?
+    numbered=False  # identify extensions by number even if they have names?
 )->tuple:           # Planes of its bands; those of its other images
     "The bands of a FITS file, and what else it holds"
     with _opened(data) as f:
@@ -208,7 +208,7 @@ def list_planes(
 def has_image(
     data:bytes # a FITS file
 )->bool:
-    "Does a FITS file hold an image? One that cannot be read may."
+    "Does a FITS file hold an image? Also True if it cannot be read"
     try: return bool(list_planes(data)[0])
     except ValueError as e: return str(e)!='holds no image'
 
@@ -278,7 +278,7 @@ def describe_planes(
     planes, # all bands of a file
     rest=() # what else it holds
 )->list:    # sentences
-    "How FITS images are read"
+    "How the FITS images of a survey are read"
     names,used = [p.title for p in picked],{(p.ext,p.i) for p in picked}
     plain = f' ({names[0]})' if picked[0].band or isinstance(picked[0].ext,str) or len(planes)>1 else ''
     out = [f"one band{plain}, drawn in gray" if len(used)==1 else f"{_listed(names)} become blue, green, red"]
@@ -289,7 +289,7 @@ def describe_planes(
 
 # %% ../../nbs/survey/fits.ipynb #9e1fecdd
 def _usual(files)->tuple: # name, Planes, other Planes, sentences; or the first error
-    "What most of some files hold; extensions are called by number where each file has a name of its own for them"
+    "What most of some files hold; extensions are identified by number if each file names them differently"
     found,bad = [],[]
     for name,data in files:
         try: found.append((name,data,*map(tuple, list_planes(data))))
@@ -307,7 +307,7 @@ def _usual(files)->tuple: # name, Planes, other Planes, sentences; or the first 
 def choose_planes(
     files:list,   # [(name, content)] of some FITS files of a survey
     bands=None,   # see pick_planes
-    where='the survey' # what the errors name
+    where='the survey' # name of the survey in errors
 )->tuple:         # three Planes, sentences
     "Which planes of each file of a survey are blue, green and red"
     found,said = _usual(files)
@@ -327,12 +327,12 @@ def _read_ext(f, planes)->np.ndarray: # (C,H,W)
         raise _Refused(f"lacks the extension {name}, which other images of the survey have") from None
     shape = _shape(h)
     n = _count(shape)
-    if not n: raise _Refused("holds no image where the other files have theirs")
+    if not n: raise _Refused("holds no image in the extension where the other files have one")
     if n!=p.n: raise _Refused(f"has {n} band{'s'*(n!=1)}, other images of the survey have {p.n}")
     bands = _filters(h, n, f[0]) if any(p.band for p in planes) else ['']*n
     for p in planes:
         if p.band and bands[p.i] and bands[p.i].lower()!=p.band.lower():
-            raise _Refused(f"holds the band {bands[p.i]} where other images of the survey hold {p.band}; numbers as `bands` take any")
+            raise _Refused(f"holds the band {bands[p.i]} where other images of the survey hold {p.band}; give `bands` as numbers to use any")
     return _stack(h, shape)
 
 # %% ../../nbs/survey/fits.ipynb #35ea4663

@@ -52,7 +52,7 @@ INSTRUMENTS = dict(
                           corr=0.115, gains=(0.57,0.37,0.235), offset=0.075, q=6.))
 
 # %% ../../nbs/survey/galaxies.ipynb #09f0b0e8
-_BASE = dict( # mean and scatter of each parameter, where a recipe below says nothing else
+_BASE = dict( # mean and scatter of each parameter, unless a recipe below changes them
     bt=(.25,.12), n=(2.5,.7), rb=(.30,.07), qb=(.85,.08), cb=(2,0), q=(.75,.13), cd=(2,0), bar=(.2,.05),
     bar_len=(1.2,.2), p_bar=(0,0), arm=(0,0), pitch=(18,4), ring=(0,0), knots=(.03,.03), dust=(0,0), lop=(.0,.05),
     warp=(0,.03), tail=(0,0), shell=(0,0), comp=(0,0), sep=(1.3,.4), gr_b=(.80,.07), gr_d=(.58,.13))
@@ -230,7 +230,7 @@ def _knots(p, u):
 
 # %% ../../nbs/survey/galaxies.ipynb #7c428480
 def _check_labels(kind, labels):
-    "`labels` as integers, or one sentence on what is wrong with them"
+    "`labels` as integers; an error where they are no class numbers"
     if kind not in CLASSES: raise ValueError(f"unknown class list {kind!r}; expected one of {', '.join(CLASSES)}")
     y = np.asarray(labels)
     if y.ndim!=1 or not len(y): raise ValueError(f"`labels` must be a non-empty list of class numbers, got shape {y.shape}")
@@ -241,7 +241,7 @@ def _check_labels(kind, labels):
 
 # %% ../../nbs/survey/galaxies.ipynb #1b525181
 def _build(kind, y, z, u, index, seed):
-    "The galaxies of classes `y` that normal numbers `z` and uniform numbers `u` stand for"
+    "Galaxies of classes `y` from normal numbers `z` and uniform numbers `u`"
     p = _shape(kind, _recipe(kind,y,z), z, u)
     a,b = 24, 24+5*(_N_STAR+_N_FAINT)
     near,knots = torch.cat([_companion(p,u), _neighbors(p,u)], 1), _knots(p,u[:,b:b+4*_N_KNOT])
@@ -255,7 +255,7 @@ def draw_galaxies(
     seed:int=0, # 0 or more
     start:int=0 # number of the first galaxy, to draw a long list in pieces
 )->Galaxies:
-    "Physical parameters of one galaxy per label, whatever instrument will look at it"
+    "Physical parameters of one galaxy per label, independent of the instrument"
     y,seed = _check_labels(kind,labels),check_int(seed,'seed',0)
     index = range(start, start+len(y))
     return _build(kind, torch.from_numpy(y), *_random(index,seed), torch.tensor(index), seed)

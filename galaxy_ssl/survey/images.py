@@ -14,7 +14,7 @@ from .brightness import to_bytes
 # %% ../../nbs/survey/images.ipynb #3b07a284
 def _start(n:int, c:int)->int:
     "Where the central `c` of `n` pixels begin"
-    return round((n-c)/2) # to even, where there is a choice
+    return round((n-c)/2) # to even, if there is a choice
 
 # %% ../../nbs/survey/images.ipynb #7a8d3810
 def fit_image(
@@ -22,7 +22,7 @@ def fit_image(
     size:int=None,   # width and height of the result, px; None: don't resample
     crop:int=None    # central square to keep first, px; None: all (with a size, the largest central square)
 )->np.ndarray:       # (size,size,C), type of the image
-    "Crop the centre, then resample (section 2.4)"
+    "Crop the center, then resample (section 2.4)"
     h,w = im.shape[:2]
     c = crop or (min(h,w) if size else None)
     if c:
@@ -39,7 +39,7 @@ def check_pixels(
     w:int, # width of an image, px
     h:int  # its height, px
 ):
-    "An error if an image has more pixels than `MAX_PIXELS`"
+    "Raise an error if an image has more pixels than `MAX_PIXELS`"
     if w*h>MAX_PIXELS: raise ValueError(f"has {w}×{h} px, more than the {MAX_PIXELS:,} px that one image may have")
 
 # %% ../../nbs/survey/images.ipynb #8f72bd2f
@@ -49,8 +49,8 @@ _texts = ((b'<!doctype html','a web page'), (b'<html','a web page'), (b'<head','
 
 def what_is(
     data:bytes # content of a file
-)->str:        # '' if nothing is known of it
-    "What a file is that turns out to be no image, to go behind its name"
+)->str:        # '' if it is unknown
+    "What a file is if it is not an image, in words to follow its name"
     if not data: return 'is empty'
     head = data[:64].lstrip(b'\xef\xbb\xbf \r\n\t').lower()
     if head.startswith(b'<?xml') and b'<html' in data[:1024].lower(): return 'is a web page'
@@ -58,7 +58,7 @@ def what_is(
 
 # %% ../../nbs/survey/images.ipynb #f9f9f37e
 def _no_image(data:bytes)->ValueError:
-    "What to say of bytes that do not decode"
+    "The error for bytes that do not decode"
     what = what_is(data)
     return ValueError(f"{what}, not an image" if what and data else what or "does not decode as an image")
 
@@ -104,7 +104,7 @@ def _tiff_header(data:bytes)->tuple: # width, height, mode
     except (struct.error,IndexError,KeyError): raise ValueError("does not decode as an image") from None
     n = sum(not o.get(254,0)&1 and (o.get(256),o.get(257))==(w,h) for o in pages)
     if pages[0].get(277,1)>4: raise ValueError(f"has {pages[0][277]} channels, expected one of gray, or three of color; save it as FITS")
-    if n>1: raise ValueError(f"holds {n} pages, expected one image; save each as a file of its own, or bands as FITS")
+    if n>1: raise ValueError(f"holds {n} pages, expected one image; save each as a separate file, or bands as FITS")
     return w,h,'deep' if pages[0].get(258,1)>8 else 'CMYK' if pages[0].get(262)==5 else 'TIFF'
 
 # %% ../../nbs/survey/images.ipynb #660c536f
@@ -126,7 +126,7 @@ def _pillow_header(data:bytes)->tuple: # width, height, mode
 
 # %% ../../nbs/survey/images.ipynb #763c4502
 def _header(data:bytes)->tuple: # width, height, 'jpeg', 'deep' or another mode
-    "What an image file says it holds, without decoding it"
+    "What an image file holds according to its header"
     if data[:2]==b'\xff\xd8':
         w,h,n = _jpeg_header(data)
         return w,h,'CMYK' if n==4 else 'jpeg'
@@ -155,7 +155,7 @@ def _decode_jpeg(data, w, h, size, crop, reduce)->tuple: # BGR pixels, the crop 
 def read_deep(
     data:bytes # an image file with more than 8 bits a pixel
 )->np.ndarray: # (H,W,3), BGR; the values of the file
-    "Pixels as the file holds them"
+    "Pixels as the file stores them"
     x = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if x is None: # a format that this OpenCV does not read
         try: x = np.asarray(Image.open(io.BytesIO(data)))[...,::-1]
@@ -167,7 +167,7 @@ def read_deep(
 def is_deep(
     data:bytes # an image file
 )->bool:
-    "Has an image more than 8 bits a pixel, as its header says?"
+    "Does an image have more than 8 bits a pixel, according to its header?"
     try: return _header(data)[2]=='deep'
     except ValueError: return False
 
@@ -188,7 +188,7 @@ def _deep_bytes(x, size, crop, value_range)->np.ndarray: # uint8, (H,W,3), BGR
 
 # %% ../../nbs/survey/images.ipynb #8aabc92b
 def _decode_other(data, mode)->np.ndarray: # (H,W,3), BGR
-    "Decode an image of 8 bits that is no JPEG"
+    "Decode an image of 8 bits other than JPEG"
     im = None
     if mode not in ('CMYK','YCCK','GIF'): im = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if im is not None: return im
@@ -202,9 +202,9 @@ def decode_image(
     crop:int=None,   # see fit_image
     reduce:bool=True,# may a JPEG be shrunk while it is decoded?
     seen=None,       # list to which the original (width, height) is added
-    value_range=None # pixel values that become black and white, see brightness; None: 0 and 255, or 65,535 of 16 bits
+    value_range=None # pixel values that become black and white, see brightness; None: 0 and 255, or 65,535 for 16 bits
 )->np.ndarray:       # uint8, (H,W,3), RGB
-    "Decode, crop and resample an image file, or say in a few words why not"
+    "Decode, crop and resample an image file, or raise an error that tells why not"
     if not data: raise ValueError("is empty")
     if _cut_short(data): raise ValueError("is cut short")
     w,h,mode = _header(data)
@@ -220,8 +220,8 @@ def decode_image(
 # %% ../../nbs/survey/images.ipynb #53d0a197
 def psnr(
     a, # image or images, any type, 0 to 255
-    b  # the ones to compare with, of the same shape
-)->float: # dB; infinite where they are equal
+    b  # images to compare with, of the same shape
+)->float: # dB; infinite if they are equal
     "Peak signal-to-noise ratio: how alike two images are"
     mse = ((np.asarray(a,np.float32)-np.asarray(b,np.float32))**2).mean()
     return float('inf') if mse==0 else float(10*np.log10(255**2/mse))
@@ -230,7 +230,7 @@ def psnr(
 def hides(
     data:bytes # an image file
 )->str:        # '' if nothing
-    "A sentence on what of an image file is not used"
+    "A sentence on what in an image file is not used"
     if not isinstance(data,bytes) or data[:2]==b'\xff\xd8': return ''
     try:
         with Image.open(io.BytesIO(data)) as im:

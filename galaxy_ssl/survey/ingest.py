@@ -20,7 +20,7 @@ from .survey import images_sha256, quality_datasets
 
 # %% ../../nbs/survey/ingest.ipynb #38fe2ec6
 def _beside(ids, table, notes, skipped, sizes)->dict: # name -> array
-    "What is written beside pixels and labels; numbers of images only where some are left out"
+    "Datasets beside pixels and labels; image numbers only where some are left out"
     data = dict(skipped=json.dumps(skipped), sizes=json.dumps(sizes), notes=json.dumps(notes), **table_datasets(table))
     if any(isinstance(o,str) for o in ids): data['ids'] = encode_texts(ids)
     elif list(ids)!=list(range(len(ids))): data['ids'] = np.array(ids, np.int64)
@@ -28,7 +28,7 @@ def _beside(ids, table, notes, skipped, sizes)->dict: # name -> array
 
 # %% ../../nbs/survey/ingest.ipynb #7b38e936
 def _finisher(found:tuple, ids, table, skipped:list, notes, name, check:bool, **attrs):
-    "What to write beside the pixels, once it is known which images were used; `name` gives that of an image"
+    "A function that makes the other datasets once the used images are known; `name` gives the name of an image"
     labels,classes = found
     def finish(used, images, bad, sizes):
         left_out = [*skipped,*((name(i),why) for i,why in bad)]
@@ -47,7 +47,7 @@ def _table_digest(table)->str:
 
 # %% ../../nbs/survey/ingest.ipynb #44ed5f7d
 def _sampled(src, y, table, n, seed:int)->tuple: # ImageSource, labels, table
-    "A uniform sample of `n` images, and after them what may replace broken ones"
+    "A uniform sample of `n` images, followed by the rest, which may replace broken ones"
     if n is None: return src,y,table
     if check_int(n,'sample')>len(src):
         raise ValueError(f"`sample` must not exceed the {len(src):,} images of {src.where}, got {n:,}")
@@ -58,10 +58,10 @@ def _sampled(src, y, table, n, seed:int)->tuple: # ImageSource, labels, table
 
 # %% ../../nbs/survey/ingest.ipynb #1beef2c1
 def no_dataset(
-    path,      # of images in files
-    images:str # the dataset that was asked for
+    path,      # folder or archive of image files
+    images:str # the requested dataset
 )->ValueError:
-    "What to say of the option `images` where there are no datasets"
+    "The error for the option `images` where there are no datasets"
     return ValueError(f"`images` names a dataset of an HDF5 or .npz file; {path} holds images in files, got {images!r}")
 
 # %% ../../nbs/survey/ingest.ipynb #fff70b2d
@@ -86,10 +86,10 @@ def ingest_array(
     workers:int=None,   # threads; None: one per core
     check:bool=True,    # look for faults and duplicates?
     max_bad:float=.01,  # share of images that may be unusable, 0 to 1
-    copy_of:str=None,   # SHA-256 of the source, or '', of a copy that replaces what is there; None: no such copy
+    copy_of:str=None,   # SHA-256 of the source, or '', for a copy that replaces an existing file; None: no such copy
     **kwargs
 )->Path:                # the file written
-    "A copy of a file of arrays that every process opens as a memory map"
+    "Copy a file of arrays to one that every process opens as a memory map"
     with array_contents(src, labelled=None, **kwargs) as c:
         s,y,classes = c.source(size, crop, workers, copy_of or ''),c.found.labels,c.found.classes
         ids,table = (o() if callable(o) else o for o in (c.ids,c.table))
@@ -102,7 +102,7 @@ def ingest_array(
 
 # %% ../../nbs/survey/ingest.ipynb #f48d4cbc
 def _ingest_array(src, dst, **kwargs)->Path:
-    "`ingest` of a file of arrays, which refuses what is for images in files"
+    "`ingest` of a file of arrays; options for image files are errors"
     for k in ('sample','pattern'):
         if kwargs.pop(k, None) is not None:
             raise ValueError(f"`{k}` is for images in files; {src} holds them in one array")
@@ -117,9 +117,9 @@ def tell(
     n:int,      # images in it
     skipped,    # (file, reason) of what is not used
     notes,      # sentences on how it was read
-    path=None   # its file: what was just said of it is not said again
+    path=None   # its file: the same line about it is not printed twice in a row
 ):
-    "Say on stderr, in one line, what is not used and how a survey was read"
+    "Report on stderr, in one line, what is not used and how a survey was read"
     global _told
     printable = lambda o: ' '.join(str(o).encode('utf-8','backslashreplace').decode().split())
     parts = [f"{len(skipped):,} not used ({' '.join(skipped[0])}{', …' if len(skipped)>1 else ''})"] if skipped else []
@@ -130,9 +130,9 @@ def tell(
 
 # %% ../../nbs/survey/ingest.ipynb #b5baab7f
 def folder_of_arrays(
-    path,            # of a folder
-    error:ValueError # what reading images from it said
-)->ValueError:       # what to say instead
+    path,            # folder
+    error:ValueError # raised when images were read from it
+)->ValueError:       # the error to raise instead
     "The error for a folder that holds files of arrays and no images"
     if not Path(path).is_dir() or 'no images' not in str(error): return error
     if any((Path(path)/o).exists() for o in ('.zgroup','.zarray','zarr.json')):
@@ -159,13 +159,13 @@ def _checked(src, dst, kwargs)->tuple: # source and target as paths, options
 @delegates(image_source, but=['labelled','size','crop'], keep=True)
 def ingest(
     src,                # a folder, .zip or .tar of images or FITS cut-outs, or a file of arrays such as an .h5
-    dst,                # .h5 file to write; one that ingest made in another way is replaced
+    dst,                # .h5 file to write; replaced if ingest made it with other options
     crop:int=256,       # central square to keep, px; None: all
     size:int=128,       # width and height to resample it to, px; None: as they are
-    sample:int=None,    # a uniform sample of so many images; None: all
+    sample:int=None,    # size of a uniform sample; None: all images
     seed:int=0,         # of the sample
     max_bad:float=.01,  # share of images that may be unusable, 0 to 1
-    check:bool=True,    # look for faults and duplicates, for report and make_splits?
+    check:bool=True,    # look for faults and duplicates, which report and make_splits use?
     **kwargs
 )->Path:                # the file written
     "Crop and resample a survey's images into one .h5 file that opens as a memory map (section 2.4)"
@@ -180,12 +180,12 @@ def ingest(
 # %% ../../nbs/survey/ingest.ipynb #1ea67572
 @delegates(ingest, but=['crop','size','sample','images'])
 def ingest_galaxy_zoo2(
-    src,               # folder, .zip or .tar with the JPEGs of Galaxy Zoo 2 (zenodo record 3565489)
+    src,               # folder, .zip or .tar with the JPEGs of Galaxy Zoo 2 (Zenodo record 3565489)
     dst,               # .h5 file to write
     n:int=51_000,      # images in the sample; None: all
     seed:int=0,        # of the sample
     labels=None,       # a table of vote fractions, path or DataFrame; None: no labels
-    threshold:float=.55, # agreement above which votes become a class, 0 to 1
+    threshold:float=.55, # vote share that a class must exceed, 0 to 1
     workers:int=None,  # threads; None: one per core
     **kwargs
 )->Path:               # the file written

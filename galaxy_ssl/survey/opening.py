@@ -22,7 +22,7 @@ from .survey import Survey, simulate_survey
 
 # %% ../../nbs/survey/opening.ipynb #b2bfc990
 def _converted(path:Path, size=None, crop=None, ident:str='', folder=None, **kwargs)->Path:
-    "A copy of a file of arrays at this size that opens as a memory map; made if need be"
+    "A copy of a file of arrays at this size that opens as a memory map; created if it does not exist"
     asked = f"_{digest({k:v for k,v in kwargs.items() if np.ndim(v)==0 or k=='bands'}, 8)}" if kwargs else ''
     dst = (folder or path.parent)/f"{path.stem}_{size or 'full'}{f'_of_{crop}' if crop else ''}{asked}.h5"
     try:
@@ -33,7 +33,7 @@ def _converted(path:Path, size=None, crop=None, ident:str='', folder=None, **kwa
 
 # %% ../../nbs/survey/opening.ipynb #4807ff27
 def _open_converted(path:Path, size, crop, labelled, name:str, ident='', folder=None, **kwargs)->Survey:
-    "A file of arrays by its converted copy; where that cannot be written, read into memory"
+    "A file of arrays, opened from its converted copy, or read into memory if the copy cannot be written"
     try: return open_array(_converted(path, size, crop, ident, folder, **kwargs), labelled=labelled, name=name)
     except OSError as e:
         if e.errno not in (errno.EACCES,errno.EROFS,errno.EPERM): raise
@@ -44,7 +44,7 @@ def _open_converted(path:Path, size, crop, labelled, name:str, ident='', folder=
 def _get_published(name:str, size=None, crop=None, labelled=True, root=None)->Survey:
     "A published survey, downloaded and converted once"
     s = _open_converted(download_survey(name, root), size, crop, labelled, name, ident=SURVEYS[name].sha256)
-    s.made.setdefault('reading', make_reading(crop, s.images.shape[1])) # of a copy made before this was noted
+    s.made.setdefault('reading', make_reading(crop, s.images.shape[1])) # of a copy made before readings were recorded
     return s
 
 # %% ../../nbs/survey/opening.ipynb #5a742f15
@@ -52,13 +52,13 @@ SIM_LABELLED,SIM_UNLABELLED,SIM_SIZE = 4500,3500,64  # what get_survey('sim_…'
 
 # %% ../../nbs/survey/opening.ipynb #31bb61b0
 def _sim_file(name:str, size:int, root=None)->Path:
-    "Where a simulated survey is kept: the name holds the digest of all that it depends on"
+    "Path of a simulated survey; the name holds a digest of everything that it depends on"
     key = [SIM_FORMAT, name, size, SIM_LABELLED, SIM_UNLABELLED, torch.__version__, np.__version__]
     return data_folder(root)/f'{name}_{size}_{digest(key)}.h5'
 
 # %% ../../nbs/survey/opening.ipynb #5514d425
 def _get_simulated(name:str, size:int, root=None)->Survey:
-    "The simulated survey `name`, from the last time where that is possible"
+    "The simulated survey `name`, read from disk if it was simulated before"
     path = _sim_file(name, size, root)
     try:
         if path.exists(): return open_array(path, name=name)
@@ -68,7 +68,7 @@ def _get_simulated(name:str, size:int, root=None)->Survey:
         with atomic_path(path) as tmp, h5py.File(tmp,'w') as f:
             f['images'],f['ans'] = s.images,s.labels
             f.attrs.update(classes=s.classes, simulated=True)
-    except OSError: pass               # not writable: then not kept
+    except OSError: pass               # not writable: it is not kept
     return s
 
 # %% ../../nbs/survey/opening.ipynb #35f00afa
@@ -91,28 +91,28 @@ def _get_array(path:Path, size=None, crop=None, labelled=True, root=None, max_ba
 
 # %% ../../nbs/survey/opening.ipynb #66a10c10
 def _get_images(path, images=None, **kwargs)->Survey:
-    "A folder or an archive of images, or an error that says what is there instead"
+    "A folder or an archive of images, or an error that names what it holds instead"
     if images is not None: raise no_dataset(path, images)
     try: return open_images(path, **kwargs)
     except ValueError as e: raise folder_of_arrays(path, e) from None
 
 # %% ../../nbs/survey/opening.ipynb #08ff3019
 def _get_own(name, **kwargs)->Survey:
-    "A survey of the user's, from a path, with one line on what is not used and how it was read"
+    "A user's survey from a path, with one line on what is not used and how it was read"
     path = Path(name).expanduser() if isinstance(name,(str,os.PathLike)) and str(name).strip() else name
     own = isinstance(path,Path) and path.exists() and is_array_file(path)
     path = path if own else find_path(name)
     if own or is_array_file(path): s = _get_array(path, **kwargs)
     else: s = _get_images(path, **{k:v for k,v in kwargs.items() if k!='root'})
-    s.table # whose positions may be worth a note
+    s.table # its positions may add a note
     asked = [k for k in ('labels','images','bands','value_range','lupton') if kwargs.get(k) is not None]
-    if s.made.get('sha256') and not asked and s.source==str(path): return s # `ingest` has said it
+    if s.made.get('sha256') and not asked and s.source==str(path): return s # `ingest` has printed it
     tell(s.name, len(s), s.skipped, s.notes, path)
     return s
 
 # %% ../../nbs/survey/opening.ipynb #bdd7c0b9
 def _known_only(name:str, **kwargs):
-    "An error for an option that published and simulated surveys do not have; a word on a folder of the same name"
+    "An error for options that published and simulated surveys do not have; a line on a folder of the same name"
     kind = 'simulated' if SURVEYS[name].simulated else 'published'
     for k,v in kwargs.items():
         if v is not None: raise ValueError(f"`{k}` is for your own files; {name!r} is a {kind} survey, got {k}={v!r}")
@@ -127,7 +127,7 @@ def get_survey(
     size:int=None,       # width and height of the images, px; None: as in the file (64 for a simulated survey)
     root=None,           # folder of the published files; None: $GALAXY_SSL_DATA, else the user's cache
     crop:int=None,       # keep only this central square before resampling, px (for files)
-    labelled=True,       # must there be labels? None: use them if there are any; False: ignore them
+    labelled=True,       # True: there must be labels; None: use them if there are any; False: ignore them
     labels=None,         # 'folders', a table of labels or votes, the name of a dataset, or an array (N,); None: found
     max_bad:float=.01,   # share of images that may be unusable, 0 to 1; a single one always may
     **kwargs

@@ -26,10 +26,10 @@ class StagedImages:
 
 # %% ../../nbs/survey/pixels.ipynb #c15ae980
 class Pixels:
-    "Images on their way to `dst`: raw pixels in a staging file, and a journal of how far they got"
+    "Images being written to `dst`: raw pixels in a staging file, and a journal of the progress"
     def __init__(self,
-        dst,        # the HDF5 file to be
-        plan:str,   # digest of all that the pixels depend on
+        dst,        # the HDF5 file to make
+        plan:str,   # digest of everything that the pixels depend on
         shape:tuple # of an image, (H,W,3)
     ):
         self.dst,self.plan,self.shape,self.f = Path(dst),plan,tuple(shape),None
@@ -38,9 +38,9 @@ class Pixels:
         self._forget()
     def _forget(self):
         self.done,self.n,self.bad,self.sizes = 0,0,[],Counter() # tried, written, (number, reason), original sizes
-        self.kept,self.pending = 0,[] # images safe on disk, lines of the journal that are not
+        self.kept,self.pending = 0,[] # images safe on disk, journal lines that are not
     def _count(self, tried, bad, sizes):
-        "Take a line of the journal into account"
+        "Add the counts of a journal line"
         self.bad += [(self.done+i,why) for i,why in bad]
         self.sizes.update(sizes)
         self.done += tried
@@ -49,23 +49,23 @@ class Pixels:
 # %% ../../nbs/survey/pixels.ipynb #de5cdca7
 @patch
 def images(self:Pixels)->StagedImages:
-    "What was written so far"
+    "The images written so far"
     self.f.flush()
     return StagedImages(self.path, (self.n,*self.shape))
 
 # %% ../../nbs/survey/pixels.ipynb #36528ba5
 @patch
 def close(self:Pixels):
-    "Let go of the staging file; what was not saved is done again next time"
+    "Close the staging file; images that were not saved are decoded again next time"
     f,self.f = self.f,None
     try:
         if f: f.close()
-    except OSError: pass # a full disk, which was reported when it was met
+    except OSError: pass # a full disk, which was reported before
 
 # %% ../../nbs/survey/pixels.ipynb #f127a2c3
 @patch
 def discard(self:Pixels):
-    "Leave nothing behind"
+    "Delete all temporary files"
     self.close()
     self._forget()
     for o in (self.path,self.log,self.h5): o.unlink(missing_ok=True)
@@ -73,10 +73,10 @@ def discard(self:Pixels):
 # %% ../../nbs/survey/pixels.ipynb #231a6657
 @patch
 def _resume(self:Pixels)->bool:
-    "Take up what an interrupted run of the same plan has journalled; False if there is nothing to take up"
+    "Continue from the journal of an interrupted run of the same plan; False if there is none"
     try:
         text = self.log.read_bytes()
-        text = text[:text.rfind(b'\n')+1] # a last line without its end was torn
+        text = text[:text.rfind(b'\n')+1] # an incomplete last line is dropped
         head,*lines = map(json.loads, text.splitlines())
         if head!=[self.plan,*self.shape]: return False
         for o in lines: self._count(*o)
@@ -87,7 +87,7 @@ def _resume(self:Pixels)->bool:
 # %% ../../nbs/survey/pixels.ipynb #db75828f
 @patch
 def open(self:Pixels)->Pixels:
-    "Continue an interrupted run of the same plan, or begin"
+    "Continue an interrupted run of the same plan, or start a new one"
     self.dst.parent.mkdir(parents=True, exist_ok=True)
     self._forget()
     if not self._resume():
@@ -101,7 +101,7 @@ def open(self:Pixels)->Pixels:
 # %% ../../nbs/survey/pixels.ipynb #b508bba7
 @patch
 def save(self:Pixels):
-    "Make what was written safe, then journal it"
+    "Write the images to disk, then record them in the journal"
     self.f.flush()
     os.fsync(self.f.fileno())
     with self.log.open('a') as f:
@@ -114,11 +114,11 @@ def save(self:Pixels):
 @patch
 def add(self:Pixels,
     images,       # uint8, (K,H,W,3)
-    why,          # None or the reason to leave it out, for each
+    why,          # for each, the reason to leave it out, or None
     sizes=(),     # original (width, height) of each
     every:float=3 # seconds between two saves
 ):
-    "Append the good ones of a block of images"
+    "Append the usable images of a block"
     good = np.array([o is None for o in why], bool)
     self.f.write(images[good].data)
     line = len(why),[(i,o) for i,o in enumerate(why) if o is not None],Counter(f'{w}×{h}' for w,h in filter(None,sizes))
@@ -128,7 +128,7 @@ def add(self:Pixels,
 
 # %% ../../nbs/survey/pixels.ipynb #c13e0de6
 def _check_space(path, need:int):
-    "An error if the disk of `path` has no room for `need` bytes"
+    "An error if the disk of `path` has less than `need` bytes free"
     if need>shutil.disk_usage(path.parent).free: raise no_space(path, need)
 
 # %% ../../nbs/survey/pixels.ipynb #91f82672
@@ -137,7 +137,7 @@ def finish(self:Pixels,
     data:dict,  # further datasets, one entry per image
     attrs:dict  # of the file
 )->Path:
-    "Copy the pixels into an HDF5 file and give it its name"
+    "Copy the pixels into an HDF5 file and rename it to `dst`"
     images,step = self.images(),max(1, 2**25//self.nbytes)
     _check_space(self.path, self.n*self.nbytes)
     try:
@@ -155,7 +155,7 @@ def finish(self:Pixels,
 # %% ../../nbs/survey/pixels.ipynb #27be0f06
 def map_images(
     path  # HDF5 file with images
-):        # uint8 memory map (N,H,W,3), read-only; None where the images do not lie one after the other
+):        # uint8 memory map (N,H,W,3), read-only; None if the images are not contiguous
     "The images of an HDF5 file as a memory map"
     with h5py.File(path,'r') as f: return map_dataset(f['images'])
 
@@ -174,7 +174,7 @@ def check_bad(
 
 # %% ../../nbs/survey/pixels.ipynb #9dff3515
 def _none_left(bad, source)->ValueError:
-    "What to say where no image is left"
+    "The error if no image is left"
     return ValueError(f"{source.where}: none of the {len(source):,} images can be used; "
                       f"the first, {source.name(bad[0][0])}, {bad[0][1]}")
 
@@ -200,11 +200,11 @@ def read_all(
 
 # %% ../../nbs/survey/pixels.ipynb #7b7bcd44
 def _fill(px, source, limit, max_bad):
-    "Write the images of a source from where `px` stands, up to `limit` good ones"
+    "Write the images of a source from the position of `px` on, up to `limit` usable ones"
     with bar(total=limit, initial=px.n, unit='img', desc=f'reading {Path(source.where).name}') as b:
         for x,why,sizes in source.blocks(px.done) if px.n<limit else ():
             good = np.cumsum([o is None for o in why])
-            k = int(np.searchsorted(good, limit-px.n))+1 # up to the last one that is wanted
+            k = int(np.searchsorted(good, limit-px.n))+1 # up to the last one that is needed
             px.add(x[:k], why[:k], sizes[:k])
             check_bad(px.bad, len(source), max_bad, source)
             b.update(px.n-b.n)
@@ -217,16 +217,16 @@ FORMAT = 2  # raised when the layout or the meaning of a file changes
 
 # %% ../../nbs/survey/pixels.ipynb #b4bd5718
 def plan_of(
-    path # HDF5 file; one that does not exist or is no HDF5 has no plan
+    path # HDF5 file; a missing file or another format has no plan
 )->str:
-    "The digest of all that went into a file made by `write_pixels`; None for any other"
+    "The digest of everything that a file made by `write_pixels` depends on; None for any other"
     try:
         with h5py.File(path,'r') as f: return f.attrs.get('plan')
     except OSError: return None
 
 # %% ../../nbs/survey/pixels.ipynb #af1180d6
 def _write(px, source, finish, limit, max_bad)->Path:
-    "Write it; faulty images leave nothing behind, a full disk or an interrupt leaves what is done"
+    "Write the file; faulty images leave nothing behind, a full disk or an interrupt keeps the images written so far"
     try:
         px.open()
         _check_space(px.path, (2*limit-px.n)*px.nbytes) # the rest of the pixels, and the copy of them all
@@ -249,12 +249,12 @@ def _write(px, source, finish, limit, max_bad)->Path:
 # %% ../../nbs/survey/pixels.ipynb #160850e6
 def write_pixels(
     source,            # ImageSource or ArraySource
-    dst,               # .h5 file to write; one of another plan is replaced, one that came from elsewhere is not
+    dst,               # .h5 file to write; one with another plan is replaced, any other file is not
     finish,            # (numbers of the images used, images, [(number, reason)], sizes) -> (datasets, attributes)
-    limit:int=None,    # use so many images; None: all
+    limit:int=None,    # number of images to use; None: all
     max_bad:float=.01, # share of images that may be unusable, 0 to 1
     plan=(),           # what else the result depends on
-    replace=False      # replace a file that was not made like this?
+    replace=False      # replace a file that write_pixels did not make?
 )->Path:               # dst
     "Write a source's images to a file that opens as a memory map; continues where it was interrupted"
     dst,limit = Path(dst),len(source) if limit is None else limit

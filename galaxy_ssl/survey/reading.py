@@ -24,7 +24,7 @@ from .tables import is_table
 
 # %% ../../nbs/survey/reading.ipynb #e21ead89
 def _in_one_file(store, bands)->str:
-    "'' if a file of a survey holds these bands, else what it holds"
+    "'' if a file of a survey holds these bands, else the reason why not"
     for o in store.names:
         try: good,rest = list_planes(store.read(o))
         except ValueError: continue
@@ -33,7 +33,7 @@ def _in_one_file(store, bands)->str:
     return 'cannot be read'
 
 def _ask_for_bands(store):
-    "An error if there is a file for each band, and the user has not said so"
+    "An error if there is a file for each band and the user passed no bands"
     found,n = guess_bands(store.names)
     if not found or not any(_one_band(store, o) for o in store.names[:3]): return
     three = found if len(found)<4 else found[:3]
@@ -47,8 +47,8 @@ def _one_band(store, name)->bool:
     try: return len(list_planes(store.read(name))[0])==1
     except ValueError: return False
 
-def _bring_together(store, bands)->tuple: # ImageStore, bands that are still to be chosen
-    "A store with an object's files together, where there is one for each band"
+def _bring_together(store, bands)->tuple: # ImageStore, bands still to be chosen
+    "A store that groups the files of each object, if there is one for each band"
     names = parse_bands(bands)
     if names is None: _ask_for_bands(store)
     if names is None or isinstance(names[0],int): return store,names
@@ -58,29 +58,31 @@ def _bring_together(store, bands)->tuple: # ImageStore, bands that are still to 
         why = _in_one_file(store, names)
         if why: raise ValueError(f"{e}; and the first file {why}") from None
         return store,names
-    how = f"{', '.join(names)}, each from a file of its own, become blue, green, red"
+    how = f"{', '.join(names)}, each from a separate file, become blue, green, red"
     together.skipped = store.skipped+sum_up(together.skipped[len(store.skipped):])
     together.notes = store.notes+[how if len(set(names))>1 else f"one band ({names[0]}), drawn in gray"]
     return together,None
 
 # %% ../../nbs/survey/reading.ipynb #29110d8c
 def _bands_in_names(names)->list:
-    "A sentence where pictures are called after bands"
+    "A sentence if names of images other than FITS contain bands"
     found,n = guess_bands(names)
     if not found: return []
-    return [f"the names tell of the bands {', '.join(found)} of the same {n:,} objects: each picture is an image of its own"]
+    return [f"the file names suggest the bands {', '.join(found)} of the same {n:,} objects: "
+            "each file is used as a separate image"]
 
 # %% ../../nbs/survey/reading.ipynb #25f05573
 def _refuse_options(store, bands, lupton, value_range):
-    "An error for an option of the other kind of images"
+    "An error for an option that does not apply to these images"
     given = dict(value_range=value_range) if store.fits else dict(bands=bands, lupton=lupton)
     for k,v in given.items():
         if v is None: continue
-        kind,what = ('pictures','FITS images, which `lupton` draws') if store.fits else ('FITS images','pictures')
+        kind,what = (('images other than FITS','FITS images, which `lupton` draws') if store.fits
+                     else ('FITS images','other images'))
         raise ValueError(f"`{k}` is for {kind}; {store.path} holds {what}, got {k}={v!r}")
 
 def _without_labels_file(store, labels)->list: # [(name, reason)]
-    "What is skipped, less the table that the user names"
+    "The skipped files without the table that the user passed"
     if not isinstance(labels,(str,os.PathLike)) or labels=='folders': return store.skipped
     mine = Path(labels).expanduser()
     return [(o,why) for o,why in store.skipped if o!=str(labels) and (store.path/o).resolve()!=mine.resolve()]
@@ -94,8 +96,8 @@ def image_source(
     workers:int=None,   # threads; None: one per core
     bands=None,         # of FITS, blue to red: 'grz', 'VIS,NIR_Y,NIR_H' or numbers of planes; None: the first three, or the only one
     lupton:Lupton=None, # brightness scale of FITS; None: measured on some of them
-    pattern:str=None,   # which files are the images, such as '*.fits'; None: all of the survey's kind
-    value_range=None,   # pixel values of pictures that become black and white; None: those of the file's bits
+    pattern:str=None,   # which files are the images, such as '*.fits'; None: all of the survey's format
+    value_range=None,   # pixel values that become black and white, for images other than FITS; None: found
     **kwargs
 )->tuple:               # ImageSource, labels (N,), classes, table, [(file, reason)] of what is left out, sentences
     "The images of a folder or archive, with their labels"
@@ -120,7 +122,7 @@ def _stem(path)->str:
 @delegates(image_source)
 def open_images(
     path,             # a folder, a .zip or a .tar of images or FITS cut-outs, or a .parquet of images
-    max_bad:float=.01,# share of the images that may be unusable, 0 to 1; one may always be
+    max_bad:float=.01,# share of the images that may be unusable, 0 to 1; a single one always may
     **kwargs
 )->Survey:
     "A survey from image files, decoded into memory"
@@ -135,15 +137,15 @@ def open_images(
 KINDS = 'an .h5, .npz or .npy, a .zip or .tar, a .parquet of images, or a folder of images'
 
 def _is_survey_file(path:Path)->bool:
-    "Is it a file that a survey is read from, by its name, or as an archive by its content?"
+    "Is a file a survey, by its name, or an archive by its content?"
     if is_array_file(path) or is_archive(path) or is_parquet(path): return True
     return path.is_file() and sniff(path) in ('zip','tar') and not is_table(path) and path.suffix.lower() not in ('.docx','.xlsx')
 
 # %% ../../nbs/survey/reading.ipynb #95a86eb6
 def find_path(
-    name # what the user gave: path of a file that holds images, or of a folder
+    name # from the user: path of a folder, or of a file that holds images
 )->Path:
-    "A survey's path, or an error that says what could have been given"
+    "A survey's path, or an error that lists the valid choices"
     this = f"one of {', '.join(SURVEYS)}, or a path to {KINDS}"
     if not isinstance(name,(str,os.PathLike)) or not str(name).strip():
         raise ValueError(f"`name_or_path` must be {this}, got {name!r}")

@@ -30,7 +30,7 @@ def pixel_grid(
 
 # %% ../../nbs/survey/simulate.ipynb #e18cddf0
 def _radius2(x, y, q, c=None, soft=.15):
-    "Square of the generalised elliptical radius, kept off zero by `soft` arcsec: (N,S,S)"
+    "Square of the generalized elliptical radius, kept off zero by `soft` arcsec: (N,S,S)"
     y = y/q
     r2 = torch.addcmul(x*x, y, y).add_(soft**2)
     i = [] if c is None else (c!=2).nonzero()[:,0]
@@ -247,8 +247,8 @@ _FINE = .36 # coarsest sampling of the sky before seeing, arcsec
 
 @torch.no_grad()
 def render(
-    galaxies:Galaxies,     # what to look at
-    instrument:Instrument, # what to look through
+    galaxies:Galaxies,     # galaxies to observe
+    instrument:Instrument, # instrument to observe with
     size:int=None          # pixels on a side, 16 or more; default the instrument's own
 )->Tensor:                 # (N,3,size,size) nanomaggies per square arcsec, bands blue to red, without noise
     "Surface brightness of galaxies after seeing and pixel integration"
@@ -306,8 +306,8 @@ def lupton_rgb(
 
 # %% ../../nbs/survey/simulate.ipynb #12876331
 def observe(
-    galaxies:Galaxies,     # what to look at
-    instrument:Instrument, # what to look through
+    galaxies:Galaxies,     # galaxies to observe
+    instrument:Instrument, # instrument to observe with
     size:int=None,         # pixels on a side, 16 or more; default the instrument's own
     seed:int=0             # of the noise, 0 or more
 )->np.ndarray:             # (N,size,size,3) uint8

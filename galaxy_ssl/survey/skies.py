@@ -31,7 +31,7 @@ def empty_sky(
 class RealSky:
     "Cameras for `GalaxyStream` whose sky, noise and neighbors are those of a survey's images"
     def __init__(self,
-        images,         # of a survey, uint8 (N,S,S,3), at least 8; S is the size that is photographed
+        images,         # of a survey, uint8 (N,S,S,3), at least 8; S is the size of the simulated images
         cameras='wide'  # seeing, brightness, colors and stretch of the simulated galaxies: see CAMERAS
     ):
         images,self.ranges = np.asarray(images),get_cameras(cameras)
@@ -46,10 +46,10 @@ def under(self:RealSky,
     x:Tensor,                 # simulated galaxies without noise, (N,3,S,S) in [0,1], red first
     generator:torch.Generator # of the choice
 )->Tensor:                    # the same shape
-    "Galaxies on sky, turned and mirrored at random"
+    "Add galaxies to real sky, which is turned and mirrored at random"
     if x.shape[-1]!=self.skies.shape[-1]:
-        raise ValueError(f"real sky of {self.skies.shape[-1]} px cannot lie under images of {x.shape[-1]} px; "
-                         "give it images of that size")
+        raise ValueError(f"real sky of {self.skies.shape[-1]} px does not fit images of {x.shape[-1]} px; "
+                         "make it from images of that size")
     i = torch.randint(0, len(self), (len(x),), generator=generator, device=generator.device)
     sky = self.skies.to(x.device)[i].float()/255
     k,flip = torch.randint(0, 4, (2,), generator=generator, device=generator.device).tolist()

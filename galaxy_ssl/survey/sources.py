@@ -20,17 +20,17 @@ from .images import decode_image, hides, is_deep, psnr, read_deep
 @dataclass
 class ImageSource:
     "Images of a store, decoded, cropped and resampled, in blocks"
-    store:ImageStore      # where they are
-    names:list            # which, in order
+    store:ImageStore      # folder or archive that holds the images
+    names:list            # files to use, in order
     size:int=None         # see fit_image
     crop:int=None         # see fit_image
     lupton:Lupton=None    # brightness scale, for FITS
     planes:tuple=None     # which planes of a FITS file are blue, green and red, see read_fits
     value_range:tuple=None# pixel values that become black and white, see decode_image
     workers:int=None      # threads; None: one per core
-    block:int=None        # images at a time; None: as many as suit the caches of one core, or of several
-    reduce:bool=None      # shrink JPEGs while decoding them? None: if that gives the same pixels
-    bands:object=None     # bands of FITS as they were asked for, see parse_bands; None: found
+    block:int=None        # images at a time; None: 64 for one thread, 512 for several
+    reduce:bool=None      # shrink JPEGs while decoding them? None: if the pixels are the same to 45 dB
+    bands:object=None     # requested bands of FITS, see parse_bands; None: found
     def __len__(self): return len(self.names)
     @property
     def where(self):
@@ -52,7 +52,7 @@ class ImageSource:
 def sample(self:ImageSource,
     k:int=16 # how many
 )->dict: # {name: bytes}
-    "The content of up to `k` images, from all over the survey"
+    "The content of up to `k` images, evenly spaced over the survey"
     out = {}
     for i in np.unique(np.linspace(0, len(self)-1, k).astype(int)):
         try: out[self.names[i]] = self.store.read(self.names[i])
@@ -62,7 +62,7 @@ def sample(self:ImageSource,
 # %% ../../nbs/survey/sources.ipynb #d806add0
 @patch
 def may_reduce(self:ImageSource)->bool:
-    "Does a JPEG of this survey come out the same, to 45 dB, when it is shrunk while it is decoded?"
+    "Are the pixels of this survey's JPEGs the same, to 45 dB, if they are shrunk while decoding?"
     if self.reduce is None:
         pairs = []
         for b in self.sample().values() if self.size and not self.store.fits else ():
@@ -74,7 +74,7 @@ def may_reduce(self:ImageSource)->bool:
 # %% ../../nbs/survey/sources.ipynb #a30e45b4
 @patch
 def plan(self:ImageSource)->list:
-    "All that the pixels depend on"
+    "Everything that the pixels depend on"
     h = hashlib.sha256()
     for o in self.names: h.update(f'{o} {self.store.stamp(o)}\n'.encode('utf-8','surrogateescape'))
     lupton = self.lupton and asdict(self.lupton)
@@ -84,7 +84,7 @@ def plan(self:ImageSource)->list:
 # %% ../../nbs/survey/sources.ipynb #7cfcf887
 def check_square(
     shape, # of an image, (H,W,3)
-    where  # what the error names
+    where  # name used in errors
 )->tuple:  # the same
     "`shape` (H,W,3) if it is square"
     h,w = shape[:2]
@@ -129,7 +129,7 @@ def _decode_some(self:ImageSource, names, out)->list: # (None or the reason, (wi
 def blocks(self:ImageSource,
     start:int=0  # first image
 ):               # yields uint8 (≤block,H,W,3), a reason or None for each image, and their original (width, height)
-    "Images in order, block by block, decoded in threads while the last block is used"
+    "Images in order, block by block, decoded in threads while the previous block is used"
     shape,workers = self.shape(),self.workers or n_cores()
     block,hand = self.block or (64 if workers==1 else 512),[]
     def wait(out, jobs): return out,*map(list, zip(*(r for j in jobs for r in j.result())))
@@ -154,7 +154,7 @@ def _more_than_one(files)->list:
     return []
 
 def _check_cubes(cubes, planes, where):
-    "An error if what would be a color looks like a mask or a weight"
+    "An error if a plane chosen as a color looks like a mask or a weight map"
     if planes is None or len(set(planes))<2: return
     x = [np.concatenate([np.ravel(c[i]) for c in cubes]) for i in range(3)]
     x = [o[np.isfinite(o)] for o in x]
@@ -163,7 +163,7 @@ def _check_cubes(cubes, planes, where):
         flat = len(o) and (o==o[0]).all() and len(cubes[0][0])>1
         if flat or (w and not all(whole)):
             raise ValueError(f"{where}: {p.title} holds {'one value' if flat else 'whole numbers'} only, as masks and weights do, "
-                             "and is no color: choose three planes as `bands`, or one, such as bands=0")
+                             "and is not a color: choose three planes as `bands`, or one, such as bands=0")
 
 # %% ../../nbs/survey/sources.ipynb #c5bcd5e3
 @patch
@@ -187,7 +187,7 @@ def settle_fits(self:ImageSource,
 
 # %% ../../nbs/survey/sources.ipynb #f2a9cace
 def _extremes(data)->tuple: # smallest and largest pixel value, type, whole numbers?
-    "The range of an image's pixels, None if it holds bytes or cannot be read"
+    "The range of an image's pixels, None for bytes or an unreadable image"
     try: x = read_deep(data) if is_deep(data) else None
     except (ValueError,cv2.error,MemoryError): return None
     if x is None or x.dtype==np.uint8: return None
@@ -204,7 +204,7 @@ def _joined(found)->tuple:
 def settle_pictures(self:ImageSource,
     value_range=None # pixel values that become black and white; None: found
 )->list:             # sentences on how the images are read
-    "Find the pixel values that are black and white in pictures of more than 8 bits, and what else is to be said"
+    "Find the black and white levels of images with more than 8 bits, other than FITS"
     files = self.sample(64)
     notes = [o for o in dict.fromkeys(map(hides, files.values())) if o]
     if value_range is not None:
@@ -229,18 +229,18 @@ def settle_pictures(self:ImageSource,
 def make_reading(
     crop=None,       # central square that was kept, px; None: all
     size=None,       # width and height of the images, px
-    bands=None,      # which bands are blue, green and red, as they were asked for; None: found
-    lupton=None,     # brightness scale of flux; None: pictures
+    bands=None,      # requested blue, green and red bands; None: found
+    lupton=None,     # brightness scale of flux; None: not flux
     value_range=None # pixel values that became black and white; None: those of the file's bits
 )->dict:             # JSON-able
-    "How pixels were made, to be kept beside them"
+    "How pixels were made, to store beside them"
     same = dict(crop=crop, size=size, bands=list(bands) if isinstance(bands,tuple) else bands)
     scale = lupton and {k:list(v) if isinstance(v,tuple) else v for k,v in asdict(lupton).items()}
     return same|dict(lupton=scale, value_range=None if value_range is None else [float(o) for o in value_range])
 
 # %% ../../nbs/survey/sources.ipynb #893a503a
 def as_lupton(
-    o # a Lupton, its fields as a reading has them, or None
+    o # a Lupton, a dict of its fields from a reading, or None
 )->Lupton:
     "A brightness scale from a reading"
     if not isinstance(o,dict): return o
@@ -256,8 +256,8 @@ def reading(self:ImageSource)->dict:
 # %% ../../nbs/survey/sources.ipynb #2eff7ceb
 def join_readings(
     first:dict, # how the images of a file were made; None: not known
-    then:dict   # how they were read from there
-)->dict:        # of both together; None: not known
+    then:dict   # how they were read from that file
+)->dict:        # for both steps together; None: not known
     "The reading of images that were made in two steps"
     if first is None or any(then[k] is not None for k in ('bands','lupton','value_range')): return None
     if then['crop'] in (None,first['size']): return first|dict(size=then['size'])

@@ -31,7 +31,7 @@ def _radii(light, r):
 # %% ../../nbs/survey/statistics.ipynb #5b1f231f
 def image_statistics(
     images # uint8 (N,S,S,3), S at least 16
-)->pd.DataFrame: # a line per image, a column for each of STATISTICS; brightness in units of white
+)->pd.DataFrame: # a row per image, a column for each of STATISTICS; brightness in units of white
     "Sky, noise, size, concentration and color of images"
     x = np.asarray(images)
     if x.ndim!=4 or x.shape[1]!=x.shape[2] or x.shape[3]!=3 or x.shape[1]<16 or x.dtype!=np.uint8:
@@ -51,7 +51,7 @@ def image_statistics(
 def plot_statistics(
     named # name -> images, uint8 (N,S,S,3), or their image_statistics
 ):        # axes
-    "How the images of several surveys are distributed, side by side"
+    "Histograms of the statistics of several surveys, side by side"
     tables = {k:v if isinstance(v,pd.DataFrame) else image_statistics(v) for k,v in named.items()}
     _,axs = plt.subplots(2, 4, figsize=(9.4,3.6), layout='constrained')
     for ax,(k,name) in zip(axs.flat, STATISTICS.items()):
@@ -76,7 +76,7 @@ def _photographed(n, seed, size):
 
 # %% ../../nbs/survey/statistics.ipynb #c6ed7e75
 def _nearest(ours, theirs):
-    "For each line of `theirs` the nearest of `ours`"
+    "For each row of `theirs` the nearest of `ours`"
     mid,scale = theirs.median(),(theirs.quantile(.84)-theirs.quantile(.16)).clip(lower=1e-3)
     a,b = (torch.from_numpy(((o-mid)/scale).clip(-5,5).to_numpy(np.float32)) for o in (ours,theirs))
     return torch.cdist(b,a).argmin(1).numpy()
@@ -85,11 +85,11 @@ def _nearest(ours, theirs):
 def fit_cameras(
     images,      # of a survey, uint8 (N,S,S,3), at least 20
     n:int=4096,  # simulated images to compare with
-    seed:int=0   # of these
+    seed:int=0   # random seed of these
 )->CameraRanges: # for GalaxyStream and the like
     "Ranges of cameras whose images are like those of a survey"
     theirs = image_statistics(images)
-    if len(theirs)<20: raise ValueError(f"`images` must be at least 20 to tell ranges from, got {len(theirs)}")
+    if len(theirs)<20: raise ValueError(f"`images` must be at least 20 to measure ranges, got {len(theirs)}")
     ours,cams,sizes = _photographed(n, seed, max(32,min(64,np.shape(images)[1])))
     i,wide = _nearest(ours, theirs),get_cameras('wide')
     def ends(k): return tuple(float(o) for o in np.quantile(cams[k][i], [.05,.95]))

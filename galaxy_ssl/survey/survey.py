@@ -24,10 +24,10 @@ from typing import NamedTuple
 # %% ../../nbs/survey/survey.ipynb #7526b043
 def check_labels(
     labels,        # any array-like, (N,)
-    n_classes:int, # labels run from 0 to this, less one; -1 is no label
-    where:str      # what the error names
+    n_classes:int, # labels run from 0 to n_classes-1; -1 is no label
+    where:str      # name used in errors
 )->np.ndarray:     # int64, (N,)
-    "Labels as int64, or an error that names the first value that cannot be one"
+    "Labels as int64, or an error that names the first invalid value"
     y = np.asarray(labels)
     if y.ndim!=1: raise ValueError(f"{where}: labels must be one number per image, got an array of shape {y.shape}")
     if y.dtype.kind not in 'iuf': raise ValueError(f"{where}: labels must be whole numbers, got {y.dtype}")
@@ -39,9 +39,9 @@ def check_labels(
 # %% ../../nbs/survey/survey.ipynb #c5a727ac
 def check_images(
     images,    # an array, a memory map or an HDF5 dataset
-    where:str  # what the error names
+    where:str  # name used in errors
 ):             # the same
-    "Images if they are uint8 and N×H×W×3, or an error that says what they are"
+    "Images if they are uint8 and N×H×W×3, or an error that gives their type or shape"
     dtype = getattr(images, 'dtype', type(images).__name__)
     if dtype!=np.uint8: raise ValueError(f"{where}: images must be uint8, got {dtype}")
     if images.ndim!=4 or images.shape[3]!=3:
@@ -51,7 +51,7 @@ def check_images(
 
 # %% ../../nbs/survey/survey.ipynb #f324aa3f
 def _check_classes(classes, name:str)->list:
-    "Class names as texts: none, or at least two different ones"
+    "Class names as text: none, or at least two different ones"
     classes = [str(o) for o in classes]
     if len(classes)==1:
         raise ValueError(f"{name}: a survey needs at least two classes, got only {classes[0]!r}; "
@@ -69,13 +69,13 @@ class Survey:
         classes,              # class names in label order; empty for a survey without labels
         name:str='survey',    # short name, used in tables and figures
         simulated:bool=False, # simulated images?
-        ids=None,             # file name or number of each image; or a function that returns them when asked for
-        table=None,           # DataFrame with a row per image: whatever else is known; or a function that returns it
-        skipped=(),           # (file, reason) of what was there and is not used
+        ids=None,             # file name or number of each image; or a function that returns them when they are needed
+        table=None,           # DataFrame with a row per image, for all other columns; or a function that returns it
+        skipped=(),           # (file, reason) of each file that is not used
         notes=(),             # sentences on how it was read, such as which column the labels came from
         source:str='',        # where the images came from
-        groups=None,          # (N,) number of the first image that shows the same galaxy; None: found when asked for
-        made=None             # what was noted: original sizes, reading (see make_reading), checks, duplicates, SHA-256 of the pixels
+        groups=None,          # (N,) number of the first image of the same galaxy; None: found when needed
+        made=None             # what was recorded: original sizes, reading (see make_reading), checks, duplicates, SHA-256 of the pixels
     ):
         images,classes,n = check_images(images, name),_check_classes(classes, name),len(images)
         if len(labels)!=n:
@@ -107,7 +107,7 @@ def ids(self:Survey)->list:
 # %% ../../nbs/survey/survey.ipynb #2b1119ea
 @patch(as_prop=True)
 def table(self:Survey)->pd.DataFrame:
-    "A row per image: whatever else is known, with ra and dec in degrees where there are positions"
+    "A row per image, with ra and dec in degrees where there are positions"
     if callable(self._table): self._table = self._table()
     if not self._located:
         self._located = True
@@ -124,7 +124,7 @@ def info(self:Survey)->SurveyInfo:
 # %% ../../nbs/survey/survey.ipynb #2555a299
 @patch(as_prop=True)
 def title(self:Survey)->str:
-    "The survey's name, and that it is simulated"
+    "The survey's name, marked if it is simulated"
     return f"{self.name}{' (simulated)' if self.simulated else ''}"
 
 # %% ../../nbs/survey/survey.ipynb #d12981ea
@@ -149,7 +149,7 @@ def counts(self:Survey)->np.ndarray: # (n_classes,)
 def regroup(
     groups         # (N,), equal for members of a group
 )->np.ndarray:     # int64, (N,)
-    "Numbers of groups as the position of the first member"
+    "Group numbers as the index of the first member"
     _,first,inv = np.unique(groups, return_index=True, return_inverse=True)
     return first[inv]
 
@@ -209,14 +209,14 @@ def fingerprint(self:Survey)->str:
 
 # %% ../../nbs/survey/survey.ipynb #daae5881
 class _Mapped(NamedTuple):
-    "Where the pixels of a memory map lie"
+    "Where the pixels of a memory map are"
     path:str      # the file
     offset:int    # first byte
     shape:tuple   # (N,H,W,3)
     stamp:tuple   # size of the file, bytes, and time of its last change, ns
     @classmethod
     def of(cls, images):
-        "Of images that are a whole or a slice of a read-only memory map; None for any others"
+        "The location of images that are a read-only memory map or a slice of one; None for any others"
         m = getattr(images,'_mmap',None)
         if m is None or images.mode!='r' or not images.flags.c_contiguous or not images.size: return None
         at = lambda a: a.__array_interface__['data'][0]
@@ -228,14 +228,14 @@ class _Mapped(NamedTuple):
 # %% ../../nbs/survey/survey.ipynb #ec74f5b3
 @patch
 def load(self:_Mapped):
-    "The memory map, if its file is still the same"
+    "The memory map, if its file is unchanged"
     if not os.path.exists(self.path):
-        raise FileNotFoundError(f"the images of this survey lie in {self.path}, which is not there; "
-                                "put the file back, or open the survey anew")
+        raise FileNotFoundError(f"the images of this survey are in {self.path}, which is missing; "
+                                "put the file back, or open the survey again")
     st = os.stat(self.path)
     if (st.st_size,st.st_mtime_ns)!=self.stamp:
         raise ValueError(f"{self.path}, which holds the images of this survey, has changed since it was pickled; "
-                         "open the survey anew")
+                         "open the survey again")
     return np.memmap(self.path, np.uint8, 'r', self.offset, self.shape)
 
 # %% ../../nbs/survey/survey.ipynb #ea02f11c
@@ -254,14 +254,14 @@ def __setstate__(self:Survey, state):
 # %% ../../nbs/survey/survey.ipynb #1e302d83
 @patch
 def emptied(self:Survey)->Survey:
-    "The survey's name, classes and size of image, without an image"
+    "The survey's name, classes and image size, without images"
     s = Survey(np.zeros((1,*self.images.shape[1:]), np.uint8), [-1], self.classes, self.name, self.simulated)
     s.images,s.labels,s._ids,s._table = s.images[:0],s.labels[:0],[],s._table[:0]
     return s
 
 # %% ../../nbs/survey/survey.ipynb #708172e2
 def _study_counts(s:Survey):
-    "Images per class in the study, None where the classes are others"
+    "Images per class in the study, None for other classes"
     return s.info.counts if s.info and list(s.info.classes)==s.classes else None
 
 # %% ../../nbs/survey/survey.ipynb #ba99d4f4
@@ -288,7 +288,7 @@ def _repr_markdown_(self:Survey):
 # %% ../../nbs/survey/survey.ipynb #f6fa0638
 def show_grid(
     images,       # uint8, (N,H,W,3), row by row
-    titles,       # text above each image; where there are fewer, above the first ones
+    titles,       # text above each image; a shorter list labels the first images only
     ncols:int,    # images per row
     name:str='',  # text above all
     colors=None,  # color of each title; None: black
@@ -314,7 +314,7 @@ def show_batch(self:Survey,
     figsize:tuple=None, # inches; None: 0.8 per image
     **kwargs            # for show_grid: dpi
 ):                      # axes of the first image
-    "Draw random images, a column per class (and one for the unlabelled where there are any)"
+    "Draw random images, a column per class, and one for unlabelled images if there are any"
     rng,names = np.random.default_rng(seed),list(self.classes)
     parts = [np.flatnonzero(self.labels==i) for i in range(len(names))]
     if len(self.unlabelled):
@@ -350,11 +350,11 @@ def _simulate(kind:str, labels, size=None, seed:int=0, piece:int=128)->np.ndarra
 
 # %% ../../nbs/survey/survey.ipynb #637c8ce0
 def simulate_survey(
-    kind:str,            # 'sdss' or 'decals' ('sim_sdss' and 'sim_decals' do as well)
+    kind:str,            # 'sdss' or 'decals' (also 'sim_sdss' or 'sim_decals')
     n:int,               # labelled images, at least one per class
     size:int=None,       # width and height, px; None: as large as the survey's own
     seed:int=0,          # same seed, same survey
-    balanced:bool=True,  # same number in every class? else the imbalance of the real survey
+    balanced:bool=True,  # same number in every class? False: the class imbalance of the real survey
     unlabelled:int=0     # further images without a label, from the same mixture
 )->Survey:
     "A survey of simulated galaxies"
@@ -374,14 +374,14 @@ def quality_datasets(
     checks,        # DataFrame, see image_checks
     dup:Duplicates # see find_duplicates
 )->dict:           # name -> array
-    "What was found in a survey's images, as datasets of its HDF5 file"
+    "Faults and duplicates of a survey, as datasets of its HDF5 file"
     pairs = {k:dup.pairs[k] for k in ('i','j','similarity')} | dict(exact=dup.pairs.kind=='exact')
     found = {**{k:checks[k] for k in checks}, **{f'pairs_{k}':v for k,v in pairs.items()}}
     return {'groups':dup.groups, **{f'quality/{k}':v.to_numpy() for k,v in found.items()}}
 
 # %% ../../nbs/survey/survey.ipynb #27ae9365
 def _read_quality(path)->tuple: # checks, Duplicates
-    "What was found when the file was made"
+    "Faults and duplicates that were found when the file was made"
     with h5py.File(path,'r') as f:
         q,groups = {k:v[()] for k,v in f['quality'].items()},f['groups'][()]
     kind = np.where(q['pairs_exact'], 'exact', 'near')
@@ -391,7 +391,7 @@ def _read_quality(path)->tuple: # checks, Duplicates
 # %% ../../nbs/survey/survey.ipynb #c390e355
 @patch
 def report(self:Survey)->QualityReport:
-    "What is in this survey, what is wrong with it, and what is there twice"
+    "Contents, faults and duplicates of this survey"
     checks,dup = _read_quality(self.made['quality']) if 'quality' in self.made else (None,None)
     self.table   # whose positions may add a note
     rep = quality_report(
@@ -420,5 +420,5 @@ def without_objects_of(self:Survey,
     other,          # a survey, or a DataFrame with ra and dec, degrees
     radius:float=2. # arcsec
 )->Survey:
-    "The images whose object is not in another survey; those without a position are kept"
+    "The images whose object is not in another survey; images without a position are kept"
     return self.subset(np.setdiff1d(np.arange(len(self)), match_positions(self, other, radius).i))
