@@ -9,20 +9,32 @@ from pathlib import Path
 NBS = Path(__file__).resolve().parent.parent/'nbs'
 
 class Table(HTMLParser):
-    "The rows of all tables in some HTML: lists of (text, is a heading)"
+    "The rows of all tables in some HTML: lists of (text, is a heading); a cell that spans others is repeated"
     def __init__(self, html):
         super().__init__()
-        self.rows,self.cell = [],None
+        self.rows,self.cell,self.below = [],None,{}       # below: column -> (rows to come, cell)
         self.feed(html)
+        self._from_above()
+    def _from_above(self):
+        while self.rows and (n:=len(self.rows[-1])) in self.below:
+            k,cell = self.below.pop(n)
+            self.rows[-1].append(cell)
+            if k>1: self.below[n] = k-1,cell
     def handle_starttag(self, tag, attrs):
-        if tag=='tr': self.rows.append([])
-        elif tag in ('td','th'): self.cell,self.head,self.span = [],tag=='th',int(dict(attrs).get('colspan') or 1)
+        if tag=='tr':
+            self.rows.append([])
+            self._from_above()
+        elif tag in ('td','th'): self.cell,self.head,self.attrs = [],tag=='th',dict(attrs)
     def handle_data(self, data):
         if self.cell is not None: self.cell.append(data)
     def handle_endtag(self, tag):
-        if tag in ('td','th') and self.cell is not None:
-            self.rows[-1] += [(' '.join(''.join(self.cell).split()),self.head)]+[('',self.head)]*(self.span-1)
-            self.cell = None
+        if tag not in ('td','th') or self.cell is None: return
+        cell = ' '.join(''.join(self.cell).split()),self.head
+        self.cell = None
+        for _ in range(int(self.attrs.get('colspan') or 1)):
+            if (k:=int(self.attrs.get('rowspan') or 1))>1: self.below[len(self.rows[-1])] = k-1,cell
+            self.rows[-1].append(cell)
+        self._from_above()
 
 def _number(s): return bool(re.fullmatch(r'[-+−]?[\d.,]+(e[-+]?\d+)?%?|nan|NaN|None|True|False|[-+]?inf||–|\d+:\d+', s))
 def _cell(s): return s.replace('|','\\|').replace('<','&lt;').replace('$','\\$')

@@ -22,7 +22,7 @@ from .augment import make_pipeline
 
 # %% ../nbs/03_autoencoder.ipynb #599b4d8a
 class UpBlock(nn.Module):
-    "A ResNet basic block in reverse: (N,c_in,H,W) -> (N,c_out,up*H,up*W)"
+    "A ResNet basic block in reverse: (N,c_in,H,W) -> (N,c_out,up×H,up×W)"
     def __init__(self,
         c_in:int,   # channels in
         c_out:int,  # channels out

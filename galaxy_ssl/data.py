@@ -444,6 +444,6 @@ def least_batch(
 def as_bytes(
     dls  # any DataLoaders
 ):       # the same, or new ones over the same images whose batches are bytes
-    "Save a float copy of each batch: loaders that give bytes, if no transform changes the images"
+    "Loaders that give bytes, which saves a float copy of each batch, if no transform changes the images"
     if not all(isinstance(dl, SurveyDL) and dl.is_plain for dl in dls.loaders): return dls
     return type(dls)(*(dl.new(as_float=False) for dl in dls.loaders), path=dls.path, device=dls.device)

@@ -56,6 +56,7 @@ def stream(self:SimulatedDL):
 # %% ../nbs/06_simulated.ipynb #9940c798
 @patch
 def __iter__(self:SimulatedDL):
+    "The batches of the next epoch"
     if self.fixed and self.kept:
         yield from self.kept
         return

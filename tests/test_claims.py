@@ -116,7 +116,7 @@ def judged(rival, s, n, method, mode):
     d,seeds = difference(of(best(), survey=s, n=n, method=method, mode=mode), rows_of(rival, s, n))
     word = 'one seed' if seeds<2 else 'ahead' if o.low>0 else 'behind' if o.high<0 else 'not told apart'
     assert o.low-1e-9<=d<=o.high+1e-9
-    return spanned(d, o, seeds),word,bool(o.kept and o.low*o.high>0),seeds,d
+    return spanned(d, o, seeds),word,bool(o.kept and o.low*o.high>0 and seeds>1),seeds,d
 
 def bootstrap(a, b, reps=400):
     "95 % interval of a difference: images within classes, seeds and encoders drawn anew (Owen 2007)"
@@ -273,9 +273,9 @@ def check_claim(r, nb):
     sdss,every,ft = ('sdss_gz1','sdss_gz2'),tuple(CELLS.values()),('simclr','finetune')
     side = 1
     if text.startswith('fine-tuned SimCLR'): paper_,at = f"{paper_gap('sdss',0)} {paper_gap('decals',0)}",cells(ft, every, [0])
-    elif text.startswith('it is ahead with 3'): paper_,at = paper_gap('sdss',3),cells(ft, sdss, [3])
-    elif text.startswith('and with 30'): paper_,at = paper_gap('sdss',30),cells(ft, sdss, [30])
-    elif text.startswith('on DECaLS'): paper_,at,side = f"{paper_gap('decals',3)} {paper_gap('decals',30)}",cells(ft, ['decals_rings'], [3,30]),-1
+    elif text.startswith('SimCLR is ahead with 3 '): paper_,at = paper_gap('sdss',3),cells(ft, sdss, [3])
+    elif text.startswith('SimCLR is ahead with 30'): paper_,at = paper_gap('sdss',30),cells(ft, sdss, [30])
+    elif text.startswith('SimCLR is behind'): paper_,at,side = f"{paper_gap('decals',3)} {paper_gap('decals',30)}",cells(ft, ['decals_rings'], [3,30]),-1
     elif text.startswith('the autoencoder'): paper_,at = f"{paper_gap('sdss',0,'autoencoder')} {paper_gap('decals',0,'autoencoder')}",cells(('autoencoder','finetune'), every, [0])
     elif text.startswith('two crops'): return {'our rows':f"{place('linear')} of 36 linear {place('finetune')} of 36", 'verdict':'not shown'}
     elif text.startswith('noise before'):
@@ -367,9 +367,9 @@ def said_covers(nb):
 def said_remaining(rival):
     def said(nb):
         v = [(r,judged(rival, *where_of(r), **line(r['method']))) for r in difference_rows(nb, rival)]
-        ahead,behind = [sum(j[1]==w for _,j in v) for w in ('ahead','behind')]
+        ahead,behind,single = [sum(j[1]==w for _,j in v) for w in ('ahead','behind','one seed')]
         kept = [f"{r['task']} {where_of(r)[1] or ''} {j[4]:+.3f}" for r,j in v if j[2]]
-        return f'{len(v)} {ahead} 0 {behind} {len(v)-ahead-behind} no difference '+(f"{len(kept)} {' '.join(kept)}" if kept else 'None remains')
+        return f'{len(v)} {ahead} 0 {behind} '+(f'{single} one seed ' if single else '')+f'{len(v)-ahead-behind-single} no difference '+(f"{len(kept)} {' '.join(kept)}" if kept else 'None remains')
     return said
 
 def said_small(nb, text):
@@ -394,7 +394,7 @@ def said_extremes(t, keys, name):
     lo,hi = t.loc[mean.idxmin()],t.loc[mean.idxmax()]
     if len(mean)==1: return f'{name(lo)} {mean.min():+.3f}'
     return f'{len(mean)} {(mean<0).sum()} {(mean>0).sum()} {name(lo)} {mean.min():+.3f} {name(hi)} {mean.max():+.3f}'
-def said_parts(nb): return said_extremes(pd.read_csv(PAGES/'few_labels_parts.csv'), ['part','changed'], lambda o: f'{o.part}: {o.changed}')
+def said_parts(nb): return said_extremes(pd.read_csv(PAGES/'few_labels_parts.csv'), ['part','changed'], lambda o: f'{o.part} ({o.changed})')
 def said_views(nb, text):
     t,start = pd.read_csv(PAGES/'few_labels_views.csv'),re.match(r'- Started from (.*?);', text)[1]
     g = of(t, started_from=start).reset_index(drop=True)

@@ -137,6 +137,14 @@ def test_tables_become_markdown():
     assert list(o['data'])==['text/plain','text/markdown'] and tables.plain(o)==o
     assert tables.plain(shown(text_html='<b>x</b>', text_markdown='**x**'))['data']=={'text/markdown':'**x**'}
 
+SPANS = """<table><thead><tr><th></th><th></th><th colspan="2">F1</th></tr><tr><th>mode</th><th>first</th><th>a</th><th>b</th></tr></thead>
+<tbody><tr><th rowspan="2">linear</th><th>crop</th><td>1</td><td>2</td></tr><tr><th>noise</th><td>3</td><td>4</td></tr>
+<tr><th>none</th><th>gray</th><td>5</td><td>6</td></tr></tbody></table>"""
+
+def test_cells_that_span_others_are_repeated():
+    assert tables.markdown(SPANS).splitlines()==['| mode | first | F1 a | F1 b |', '| :-- | :-- | --: | --: |',
+        '| linear | crop | 1 | 2 |', '| linear | noise | 3 | 4 |', '| none | gray | 5 | 6 |']
+
 def test_an_index_that_says_something_is_kept():
     assert tables.markdown(FRAME.replace('<th>0</th>','<th>x</th>')).splitlines()[0]=='|  | class | F1 |'
 

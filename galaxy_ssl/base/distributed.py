@@ -193,6 +193,7 @@ def _rows(self:ShareDL, counts)->list:
 # %% ../../nbs/base/distributed.ipynb #68527b43
 @patch
 def __iter__(self:ShareDL):
+    "This process's part of each batch"
     for i,b in enumerate(self.part):
         self.rows,self.counts = self.own[i],self.shares[i]
         yield b

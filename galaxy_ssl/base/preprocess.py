@@ -101,7 +101,7 @@ def resample(self:Preprocess,
 # %% ../../nbs/base/preprocess.ipynb #2689a332
 @patch
 def forward(self:Preprocess, x):
-    "Resampled and normalized images, (N,bands,*size)"
+    "Resampled and normalized images, (N,bands,height,width)"
     if x.ndim!=4 or x.shape[1]!=3:
         raise ValueError("an encoder with preprocessing takes images of three bands, (N,3,H,W), "
                          f"got {tuple(x.shape)}")

@@ -223,7 +223,9 @@ class ShardDL(SurveyDL):
 
 # %% ../../nbs/catalog/shard_loader.ipynb #13c3e1a4
 @patch
-def __len__(self:ShardDL): return self.order.batches if self.images is None else self.images//self.order.bs
+def __len__(self:ShardDL)->int:
+    "Number of batches in an epoch"
+    return self.order.batches if self.images is None else self.images//self.order.bs
 
 @patch
 def randomize(self:ShardDL):
@@ -236,6 +238,7 @@ def get_idxs(self:ShardDL)->range:
 
 @patch
 def __iter__(self:ShardDL):
+    "The batches of the next epoch, or the rest of a resumed one"
     a,n = self.at['batch'],len(self)
     if not self.at['resumed']: a = -(-a//n)*n          # an epoch that was left early is skipped
     self.at.update(first=a, end=(a//n+1)*n, resumed=False)

@@ -188,7 +188,7 @@ def new_images(
     n:int,    # images
     hw:tuple  # their height and width
 )->Tensor:
-    "An uninitialized batch, float32 (n,3,*hw) in `channels_last` layout, in reused memory where possible"
+    "An uninitialized batch, float32 (n,3,height,width) in `channels_last` layout, in reused memory where possible"
     return _memory(os.getpid()).tensor(n*hw[0]*hw[1]*3).view(n, *hw, 3).permute(0,3,1,2)
 
 # %% ../../nbs/engine/opencv.ipynb #763e17c9

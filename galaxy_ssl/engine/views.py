@@ -45,6 +45,7 @@ class Augmentation:
 # %% ../../nbs/engine/views.ipynb #febe53d9
 @patch
 def __call__(self:Augmentation, x, generator=None):
+    "Draw the parameters of a batch (N,3,H,W), and apply them"
     params = self.draw(len(x), tuple(x.shape[-2:]), generator)
     if self.noisy: params['z'] = torch.randn(x.shape, generator=generator, device='cpu' if generator else x.device)
     return self.apply(x, params)
@@ -276,6 +277,7 @@ def passes(self:Pipeline)->list:
 # %% ../../nbs/engine/views.ipynb #7eef2fca
 @patch
 def __repr__(self:Pipeline):
+    "The steps, their probabilities and their ranges"
     if not self.augs: return f"Pipeline: plain resize to {self.size} px"
     seed = "torch's global generator" if self.seed is None else f"seed {self.seed}"
     lines = [f"Pipeline to {self.size} px, drawn per image with {seed}"]

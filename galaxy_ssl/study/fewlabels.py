@@ -81,7 +81,7 @@ def _prototypes(x, y, n_classes, pool):
 
 # %% ../../nbs/study/fewlabels.ipynb #94066c77
 def _propagation(x, y, n_classes, pool):
-    "Classify by label propagation over neighbours"
+    "Classify by label propagation over neighbors"
     from sklearn.semi_supervised import LabelSpreading
     if not len(pool): raise ValueError("label propagation needs unlabelled images, got none beside the budget; use fit 'logistic'")
     scale = _standardize(torch.cat([x,pool]))
@@ -164,6 +164,7 @@ def _targets(self:PseudoLabels, i, x):
 # %% ../../nbs/study/fewlabels.ipynb #2efefaa8
 @patch
 def before_batch(self:PseudoLabels):
+    "Append unlabelled images to a batch, with their targets"
     self.n = len(self.x)
     i = np.sort(self.rng.integers(len(self.pool.idx), size=self.bs))
     x = self._images(i)
@@ -171,10 +172,13 @@ def before_batch(self:PseudoLabels):
     self.learn.xb = (torch.cat([self.x.as_subclass(Tensor),self.augment(x).as_subclass(Tensor).to(self.x.dtype)]),)
 
 @patch
-def after_pred(self:PseudoLabels): self.others,self.learn.pred = self.pred[self.n:].float(),self.pred[:self.n]
+def after_pred(self:PseudoLabels):
+    "Separate the predictions for unlabelled images"
+    self.others,self.learn.pred = self.pred[self.n:].float(),self.pred[:self.n]
 
 @patch
 def after_loss(self:PseudoLabels):
+    "Add the loss of the unlabelled images"
     logits = self.others if self.log_shares is None else self.others+self.log_shares.to(self.others)
     loss = (F.cross_entropy(logits, self.q, reduction='none')*self.use).mean()
     self.learn.loss_grad = self.loss_grad+self.weight*loss.to(self.loss_grad.device)

@@ -215,6 +215,7 @@ def _encoder_lines(self:Plan)->list:
 # %% ../../nbs/study/grid.ipynb #9e7b7211
 @patch
 def __str__(self:Plan):
+    "Cells, runs and encoders to be made, and the estimated time"
     n,todo = len(self.open),sum(map(len,self.todo))
     done = f"{_some(len(self.cells),'cell')}, {self.runs} runs: {self.runs-todo} done"
     lines = [f"{done}, {todo} to go in {_some(n,'cell')}", *self._encoder_lines()]

@@ -45,6 +45,7 @@ class WithReal(Callback):
 # %% ../../nbs/study/joint.ipynb #9f92af5f
 @patch
 def before_fit(self:WithReal):
+    "Keep the features of each training batch"
     self.after_fit()                     # remove a hook left by an interrupted training
     def keep(module, args, out):
         if self.training: self.features = out
@@ -52,11 +53,13 @@ def before_fit(self:WithReal):
 
 @patch
 def after_fit(self:WithReal):
+    "Stop keeping features"
     if hasattr(self,'hook'): self.hook.remove()
 
 # %% ../../nbs/study/joint.ipynb #9209bff2
 @patch
 def before_batch(self:WithReal):
+    "Append real images to a training batch"
     if not self.training: return
     x = self.xb[0]
     i = np.sort(self.rng.choice(len(self.images), self.bs, replace=False))
@@ -70,6 +73,7 @@ def before_batch(self:WithReal):
 # %% ../../nbs/study/joint.ipynb #58d12f7b
 @patch
 def after_pred(self:WithReal):
+    "Separate the predictions for real images"
     if not self.training: return
     self.real = self.pred[0][self.n:].float()
     self.learn.pred = tuple(o[:self.n] for o in self.pred)
@@ -77,6 +81,7 @@ def after_pred(self:WithReal):
 # %% ../../nbs/study/joint.ipynb #17c83478
 @patch
 def after_loss(self:WithReal):
+    "Add the terms of the real images to the loss"
     if not self.training: return
     more = self.align*feature_distance(self.features[:self.n], self.features[self.n:]) if self.align else 0
     if self.confident is not None:

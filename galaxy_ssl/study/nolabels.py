@@ -143,7 +143,7 @@ def adapt_shares(
     least:float=1e-4,  # smallest share of a class
     pull:float=0.      # weight of the trained shares, in units of the images, 0 or more; 0: maximum likelihood
 )->Tensor:             # (n_classes,) float64, adds up to 1
-    "Shares of the classes among images without labels, by expectation maximisation (Saerens et al. 2002)"
+    "Shares of the classes among images without labels, by expectation maximization (Saerens et al. 2002)"
     if probs.ndim!=2 or not len(probs):
         raise ValueError(f"`probs` must be probabilities of at least one image, (N,n_classes), got shape {tuple(probs.shape)}")
     if not pull>=0: raise ValueError(f"`pull` must be at least 0, got {pull}")

@@ -173,7 +173,9 @@ def _repr_markdown_(self:QualityReport): return self._text(f'**{self.title}**', 
 
 # %% ../../nbs/survey/report.ipynb #ef4b6ab7
 @patch
-def __repr__(self:QualityReport): return self._text(self.title, _text_table, 'Not used:', '\n  ')
+def __repr__(self:QualityReport):
+    "The report as plain text"
+    return self._text(self.title, _text_table, 'Not used:', '\n  ')
 
 # %% ../../nbs/survey/report.ipynb #ea7baed3
 @patch

@@ -130,6 +130,7 @@ def round(self:GalaxyStream,
 # %% ../../nbs/survey/stream.ipynb #259ea245
 @patch
 def __iter__(self:GalaxyStream):
+    "All rounds from 0 on, without end"
     number = 0
     while True:
         yield self.round(number)

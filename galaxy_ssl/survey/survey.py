@@ -94,6 +94,7 @@ class Survey:
 # %% ../../nbs/survey/survey.ipynb #727b76a8
 @patch
 def __repr__(self:Survey):
+    "Name, size, and numbers of labelled images and classes, in one line"
     what = f"{self._size()}, {len(self.labelled):,} labelled, {len(self.classes)} classes"
     return f"Survey({self.name!r}, {what})"
 
@@ -241,6 +242,7 @@ def load(self:_Mapped):
 # %% ../../nbs/survey/survey.ipynb #ea02f11c
 @patch
 def __getstate__(self:Survey):
+    "What pickle stores"
     images = _Mapped.of(self.images)
     if images is None: images = np.asarray(self.images)
     return {**self.__dict__, 'images':images, '_ids':self.ids, '_table':self.table}
@@ -248,6 +250,7 @@ def __getstate__(self:Survey):
 # %% ../../nbs/survey/survey.ipynb #675dfdeb
 @patch
 def __setstate__(self:Survey, state):
+    "Restore what pickle stored"
     self.__dict__.update(state)
     if isinstance(self.images, _Mapped): self.images = self.images.load()
 
