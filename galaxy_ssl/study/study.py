@@ -135,10 +135,10 @@ def run(self:Study,
     for run in self.cells(method):
         found = find_rows(old, self.pretraining, run)
         rows.append(self._recall(run, found.iloc[0].to_dict()) if len(found) else self.run_one(*run))
-    if not rows: return
-    table = results_table(rows)
-    if method: table.legend = explain_marks(table.method).strip()       # the whole legend stands below the table of all methods
-    return table
+    if rows:
+        table = results_table(rows)
+        if method: table.legend = explain_marks(table.method).strip()   # the whole legend stands below the table of all methods
+        return table
     counts = method in self.methods and modes_of(method)==('none',)
     return Markdown(f"*{method} {'has nothing to count without labels' if counts else 'was not asked for'}*")
 
