@@ -360,7 +360,7 @@ def test_pickle_of_a_survey(survey, tmp_path, kind, again):
     assert b.fingerprint==s.fingerprint and b.ids==s.ids and b.table.equals(s.table) and b.classes==s.classes and repr(b)==repr(s)
     if kind in ('map','part of a map'): assert isinstance(b.images, np.memmap) and len(pickle.dumps(s))<20_000
 
-@pytest.mark.parametrize('fault,says', [(lambda f: f.unlink(), 'is not there'), (lambda f: f.write_bytes(f.read_bytes()+b'0'), 'has changed since'), (lambda f: os.utime(f, ns=(1,1)), 'has changed since')])
+@pytest.mark.parametrize('fault,says', [(lambda f: f.unlink(), 'which is missing; put the file back'), (lambda f: f.write_bytes(f.read_bytes()+b'0'), 'has changed since'), (lambda f: os.utime(f, ns=(1,1)), 'has changed since')])
 def test_a_pickled_survey_whose_file_is_another(survey, tmp_path, fault, says):
     p = pickle.dumps(h5_survey(tmp_path/'s.h5', survey))
     fault(tmp_path/'s.h5')
@@ -594,7 +594,7 @@ def test_a_transformer_takes_the_size(tmp_path):
     d = json.loads(f.with_suffix('.json').read_text()); d.pop('size'); f.with_suffix('.json').write_text(json.dumps(d))
     with pytest.raises(Exception): load_encoder(f)
 
-@pytest.mark.parametrize('arch,says', [('resnet19',"got 'resnet19'"), ('hf_hub:timm/resnet50.a1_in1k',"as in 'resnet50'"), ('hf-hub:mwalmsley/zoobot-encoder-convnext_nano','nothing here downloads'), ('resnet18.nope',"got 'resnet18.nope'"), (3,'got'), ('','got'), (None,'got')])
+@pytest.mark.parametrize('arch,says', [('resnet19',"got 'resnet19'"), ('hf_hub:timm/resnet50.a1_in1k',"as in 'resnet50'"), ('hf-hub:mwalmsley/zoobot-encoder-convnext_nano','which are not downloaded here'), ('resnet18.nope',"got 'resnet18.nope'"), (3,'got'), ('','got'), (None,'got')])
 def test_names_of_architectures(arch, says):
     with pytest.raises(ValueError) as e: create_encoder(arch)
     assert says in str(e.value)
