@@ -1,10 +1,11 @@
-"""Show tables of notebooks as Markdown: `python .ci/tables.py`, or with --check name the cells that show HTML.
+"""Show tables of notebooks as Markdown: `python .ci/tables.py`, or with the names of some.
 
 A page with HTML in an output makes Quarto load scripts from the network. Tables of pandas and of fastai become Markdown tables,
 HTML beside Markdown is dropped, and so are progress bars and outputs that show nothing."""
 import json, re, sys
 from html.parser import HTMLParser
 from pathlib import Path
+from galaxy_ssl.base.utils import md_table
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
 
@@ -37,7 +38,6 @@ class Table(HTMLParser):
         self._from_above()
 
 def _number(s): return bool(re.fullmatch(r'[-+−]?[\d.,]+(e[-+]?\d+)?%?|nan|NaN|None|True|False|[-+]?inf||–|\d+:\d+', s))
-def _cell(s): return s.replace('|','\\|').replace('<','&lt;').replace('$','\\$')
 
 def markdown(
     html # of an output that holds one table
@@ -51,9 +51,7 @@ def markdown(
     text = lambda r: [s for s,_ in r]+['']*(n-len(r))
     head,body = [' '.join(filter(None, o)) for o in zip(*map(text, heads))],[*map(text, body)]
     if body and not head[0] and [r[0] for r in body]==[str(i) for i in range(len(body))]: head,body = head[1:],[r[1:] for r in body]
-    side = ['--:' if body and all(_number(r[i]) for r in body) else ':--' for i in range(len(head))]
-    line = lambda r: '| '+' | '.join(map(_cell, r))+' |'
-    return '\n'.join([line(head), '| '+' | '.join(side)+' |', *map(line, body)])
+    return md_table(head, body, left=[h for i,h in enumerate(head) if not body or not all(_number(r[i]) for r in body)])
 
 def _says(html): return bool('<img' in html or '<svg' in html or re.sub(r'<style.*?</style>|<[^>]+>', '', html, flags=re.S).strip())
 
@@ -70,22 +68,17 @@ def plain(
     empty = not d or set(d)=={'text/plain'} and re.fullmatch(r'\s*|<IPython\.core\.display\.\w+ object>|<Figure size .*>', ''.join(d['text/plain']))
     return None if empty else output
 
-def showing_html(nb): return [c for c in nb['cells'] for o in c.get('outputs',()) if 'text/html' in o.get('data',{})]
-
 def mend(path):
     "Rewrite a notebook where an output changes, and say whether one did"
     nb = json.loads(path.read_text(encoding='utf-8'))
     old = json.dumps(nb)
     for c in nb['cells']:
         if 'outputs' in c: c['outputs'] = [o for o in map(plain, c['outputs']) if o]
-    if json.dumps(nb)!=old: path.write_text(json.dumps(nb, ensure_ascii=False, indent=1, sort_keys=True)+'\n', encoding='utf-8')
-    return json.dumps(nb)!=old
+    if json.dumps(nb)==old: return False
+    path.write_text(json.dumps(nb, ensure_ascii=False, indent=1, sort_keys=True)+'\n', encoding='utf-8')
+    return True
 
 if __name__=='__main__':
-    names = [o for o in sys.argv[1:] if o[0]!='-']
-    paths = [NBS/f"{o.removesuffix('.ipynb')}.ipynb" for o in names] or sorted(o for o in NBS.rglob('*.ipynb') if '/.' not in str(o))
-    if '--check' in sys.argv:
-        bad = [str(p.relative_to(NBS)) for p in paths if showing_html(json.loads(p.read_text(encoding='utf-8')))]
-        sys.exit(f"these notebooks show HTML; run python .ci/tables.py: {', '.join(bad)}" if bad else 0)
+    paths = [NBS/f"{o.removesuffix('.ipynb')}.ipynb" for o in sys.argv[1:]] or sorted(o for o in NBS.rglob('*.ipynb') if '/.' not in str(o))
     for p in paths:
         if mend(p): print(p.relative_to(NBS))
