@@ -110,7 +110,7 @@ def training_digest(
 def random_states()->dict:
     "fastai's random states, with NumPy's array as a list, because a safe load refuses arrays"
     s = get_random_states()
-    s['numpy_state'] = tuple(o.tolist() if hasattr(o,'tolist') else o for o in s['numpy_state'])
+    s['numpy_state'] = python_numbers(s['numpy_state'])
     return s
 
 # %% ../../nbs/base/checkpoints.ipynb #c2cab673

@@ -211,10 +211,10 @@ def as_paths(
 
 # %% ../../nbs/base/utils.ipynb #67e61252
 def python_numbers(
-    o # numbers in nested dicts, lists and tuples
-):    # the same with Python's numbers instead of NumPy's; everything else is unchanged
-    "Python's numbers instead of NumPy's"
-    if type(o).__module__=='numpy' and hasattr(o,'dtype') and not o.shape: return o.item()
+    o # numbers and arrays in nested dicts, lists and tuples
+):    # the same with Python's numbers and lists instead of NumPy's; everything else is unchanged
+    "Python's numbers and lists instead of NumPy's"
+    if type(o).__module__=='numpy' and hasattr(o,'tolist'): return o.tolist()
     if isinstance(o, dict): return {k:python_numbers(v) for k,v in o.items()}
     return type(o)(map(python_numbers, o)) if type(o) in (list,tuple) else o
 
